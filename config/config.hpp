@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The typed settings with their defaults. What each means is said in config/dray.yaml.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "daemon/base/log.hpp"
+#include "daemon/base/units.hpp"
+#include "daemon/model/drive.hpp"
+
+namespace dray {
+
+/// One place for blobs. Which options a type knows is its driver's matter; the reader has checked them.
+struct StoreConfig {
+    std::string name;
+    /// "directory"; later "azure".
+    std::string type;
+    /// type directory: the root, an absolute path.
+    std::string path;
+};
+
+struct DevicesConfig {
+    bool use_udev = true;
+    bool use_images = false;
+    /// The watched directory of the source `images`.
+    std::string images = "/var/lib/dray/drives";
+    bool allow_loop = false;
+};
+
+struct DrivesConfig {
+    bool allow_plain = false;
+    Bytes unlock_memory = kGiB;
+};
+
+struct TransfersConfig {
+    unsigned max = 4;
+    unsigned requests = 64;
+    Bytes ring = 96 * kMiB;
+};
+
+/// What counts as having handed a finished drive back.
+enum class HandBack { Release, Unplug, AtOnce };
+
+struct LifecycleConfig {
+    bool auto_ship = false;
+    HandBack hand_back = HandBack::Unplug;
+    bool require_shipping = false;
+    Microseconds retention = std::chrono::days(90);
+    Microseconds unshipped = std::chrono::days(14);
+    Microseconds overdue = std::chrono::days(14);
+};
+
+struct JobsConfig {
+    unsigned max = 2000;
+    unsigned drives = 10;
+};
+
+struct Config {
+    /// Empty: $STATE_DIRECTORY, else /var/lib/dray.
+    std::string state_directory;
+    DevicesConfig devices;
+    DrivesConfig drives;
+    std::map<std::string, StoreConfig> stores;
+    TransfersConfig transfers;
+    LifecycleConfig lifecycle;
+    DrainMode cancel_drain = DrainMode::Drive;
+    JobsConfig jobs;
+    bool require_clock_sync = true;
+    log::Level log_level = log::Level::Info;
+};
+
+}  // namespace dray

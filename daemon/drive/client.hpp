@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// dray-drive as its peer sees it: the ring, the socket, requests out and replies in. One thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "daemon/base/memfd.hpp"
+#include "daemon/drive/protocol.hpp"
+
+namespace dray::drive {
+
+/// Starts dray-drive (found beside the running program, else in PATH order of /usr/libexec/dray) as a
+/// child with the given descriptors; for drayctl, which has no engine. The child dies with its peer.
+struct Child {
+    pid_t pid = -1;
+    MessageSocket socket;
+};
+Result<Child> spawn(int device_fd, int key_fd);
+
+class Client {
+public:
+    /// Makes the ring and sends Setup.
+    static Result<Client> connect(MessageSocket socket, Setup setup);
+
+    std::span<std::byte> ring() const { return ring_.bytes(); }
+    int fd() const { return socket_.fd(); }
+
+    /// Blocks until the volume is open (up to the unlock's cost). The error carries the kind; `status`,
+    /// unless null, receives the 6.3 word. Gone: dray-drive has died.
+    Result<Unlocked> unlock(const std::string& volume_id, std::string* status = nullptr);
+    Result<Unlocked> format(const Format& format);
+
+    /// Sends up to kMaxBatch requests in one message. The caller bounds what is in flight.
+    Result<void> submit(std::span<const Request> requests);
+    /// All replies that have come; waits for the first one. Gone: dray-drive has died.
+    Result<std::vector<Reply>> receive();
+    /// The same without waiting; may be empty.
+    Result<std::vector<Reply>> try_receive();
+
+    // One request at a time, for callers without anything else in flight.
+    Result<Bytes> open(std::uint32_t file, const std::string& path);
+    Result<void> close(std::uint32_t file);
+    /// Reads through the ring's first extent and copies out.
+    Result<void> read(std::uint32_t file, Bytes offset, std::span<std::byte> content);
+    Result<void> call(const Request& request);
+
+private:
+    Client(MessageSocket socket, SharedMemory ring);
+    MessageSocket socket_;
+    SharedMemory ring_;
+};
+
+}  // namespace dray::drive

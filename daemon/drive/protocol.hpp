@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What dray-drive and its peer (dray-transfer, or drayctl for the drive verbs) say to each other over a
+// SEQPACKET pair. Schema and limits: FORMAT.md. Each side trusts the other no further than this.
+//
+// dray-drive is started with descriptor 3 its socket, 4 the device, 5 the key (a sealed memfd), 6 what is
+// to be locked for a write, or /dev/null. The first message from the peer is Setup with the ring beside
+// it, then Unlock or Format, then any number of Batch messages; replies carry the request's number.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "daemon/base/message_socket.hpp"
+#include "daemon/base/result.hpp"
+#include "daemon/base/units.hpp"
+#include "daemon/base/wire.hpp"
+
+namespace dray::drive {
+
+inline constexpr int kSocketFd = 3;
+inline constexpr int kDeviceFd = 4;
+inline constexpr int kKeyFd = 5;
+
+/// Requests in one Batch, and requests in flight at one time.
+inline constexpr std::size_t kMaxBatch = 64;
+inline constexpr std::size_t kMaxInFlight = 256;
+/// Files open at one time; file numbers are below it.
+inline constexpr std::uint32_t kMaxFiles = 512;
+inline constexpr std::size_t kMaxPath = 32 * 1024;
+/// Reads and writes are at most this long; longer pieces go in several (rules.md 10).
+inline constexpr Bytes kMaxRead = 8 * kMiB;
+/// Every extent of the ring begins at a multiple of this.
+inline constexpr Bytes kRingAlignment = 4096;
+
+struct Setup {
+    Bytes ring_size = 0;
+    Bytes unlock_memory = kGiB;
+    bool allow_plain = false;
+};
+
+/// Go: unlock and open the file system. Sent only when it is this drive's turn (one unlock at a time).
+struct Unlock {
+    /// Unless empty: the volume must have this identifier.
+    std::string volume_id;
+};
+
+/// Go: make a LUKS2 volume with the key and an ext4 on it. What the device held is lost.
+struct Format {
+    /// Bytes of the device to use.
+    Bytes size = 0;
+    std::string label;
+    /// Files and directories that will be made at most.
+    std::uint64_t inodes = 0;
+    /// Of the key derivation (argon2id).
+    Bytes derivation_memory = 64 * kMiB;
+    bool is_key_random = false;
+};
+
+/// Opens `path` under the number `file`, chosen by the peer, free until Close. Reads for it may follow in
+/// the same batch; if the opening fails they fail with the same error.
+struct Open {
+    std::uint32_t file = 0;
+    std::string path;
+};
+struct Close {
+    std::uint32_t file = 0;
+};
+/// Reads [offset, offset+length) into the ring at `ring_offset`. Bytes past the file's end: Corrupt.
+struct Read {
+    std::uint64_t request = 0;
+    std::uint32_t file = 0;
+    Bytes offset = 0;
+    Bytes length = 0;
+    Bytes ring_offset = 0;
+};
+/// After Format: makes a directory (its parents exist).
+struct MakeDirectory {
+    std::string path;
+};
+/// After Format: makes a file of exactly `size` bytes, extents allocated.
+struct Create {
+    std::uint32_t file = 0;
+    std::string path;
+    Bytes size = 0;
+    std::uint64_t modified_usec = 0;
+};
+/// Writes [offset, offset+length) from the ring. The ring's bytes are encrypted in place.
+struct Write {
+    std::uint64_t request = 0;
+    std::uint32_t file = 0;
+    Bytes offset = 0;
+    Bytes length = 0;
+    Bytes ring_offset = 0;
+};
+/// Closes the file system and flushes the device.
+struct Finish {};
+
+using Request = std::variant<Open, Close, Read, MakeDirectory, Create, Write, Finish>;
+struct Batch {
+    std::vector<Request> requests;
+};
+using ToDrive = std::variant<Setup, Unlock, Format, Batch>;
+
+/// An error on its way between processes.
+struct Failure {
+    ErrorKind kind = ErrorKind::Internal;
+    std::string message;
+};
+
+/// The volume is open and its file system too.
+struct Unlocked {
+    std::string volume_type;
+    std::string volume_id;
+    std::string filesystem;
+    std::string notice;
+    Bytes size = 0;
+};
+/// Unlocking or formatting failed; dray-drive ends. `status` is the word of azure-import-export.md 6.3.
+struct UnlockFailed {
+    Failure failure;
+    std::string status;
+};
+struct Opened {
+    std::uint32_t file = 0;
+    Bytes size = 0;
+};
+struct OpenFailed {
+    std::uint32_t file = 0;
+    Failure failure;
+};
+struct ReadDone {
+    std::uint64_t request = 0;
+};
+struct ReadFailed {
+    std::uint64_t request = 0;
+    Failure failure;
+};
+/// Answers Write (request set), and MakeDirectory, Create, Finish (request 0) in their order.
+struct Done {
+    std::uint64_t request = 0;
+};
+struct Failed {
+    std::uint64_t request = 0;
+    Failure failure;
+};
+
+using Reply = std::variant<Opened, OpenFailed, ReadDone, ReadFailed, Done, Failed>;
+struct Replies {
+    std::vector<Reply> replies;
+};
+using FromDrive = std::variant<Unlocked, UnlockFailed, Replies>;
+
+/// Never fails for values within the limits above.
+std::vector<std::byte> encode(const ToDrive& message);
+std::vector<std::byte> encode(const FromDrive& message);
+/// Corrupt: not of the schema.
+Result<ToDrive> decode_to_drive(std::span<const std::byte> bytes);
+Result<FromDrive> decode_from_drive(std::span<const std::byte> bytes);
+
+Error to_error(const Failure& failure);
+Failure to_failure(const Error& error);
+
+}  // namespace dray::drive

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The copy logs of azure-import-export.md 6, format 2014-11-01: written blob by blob in document order.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/base/result.hpp"
+#include "daemon/base/units.hpp"
+#include "daemon/format/drive_manifest.hpp"
+
+namespace dray::format {
+
+/// Words of 6.4.
+enum class BlobOutcome {
+    Completed,
+    CompletedWithErrors,
+    FileNameInvalid,
+    FileNameTooLong,
+    FileNotFound,
+    FileAccessDenied,
+    BlobRequestFailed,
+    BlobRequestForbidden,
+    RenameFailed,
+    BlobUnexpectedChange,
+    LeasePresent,
+    IOFailed,
+    Failed
+};
+enum class DispositionOutcome { Created, Renamed, Skipped, Overwritten, Cancelled };
+enum class PieceOutcome {
+    Completed,
+    Committed,
+    Uncommitted,
+    Corrupted,
+    FileUnexpectedEnd,
+    BlobUnexpectedEnd,
+    BlobRequestFailed,
+    IOFailed,
+    Failed,
+    Cancelled
+};
+enum class SideFileOutcome {
+    Completed,
+    FileNameInvalid,
+    FileNameTooLong,
+    FileNotFound,
+    FileAccessDenied,
+    Corrupted,
+    XmlReadFailed,
+    XmlWriteFailed,
+    BlobRequestFailed,
+    IOFailed,
+    Failed,
+    Cancelled
+};
+std::string_view to_string(BlobOutcome outcome);
+std::string_view to_string(DispositionOutcome outcome);
+std::string_view to_string(PieceOutcome outcome);
+std::string_view to_string(SideFileOutcome outcome);
+
+/// One blob's line in a log.
+struct LogBlob {
+    const ManifestBlob* blob = nullptr;
+    /// The final name, a renamed one included.
+    std::string blob_path;
+    BlobOutcome outcome = BlobOutcome::Completed;
+    DispositionOutcome disposition = DispositionOutcome::Created;
+    /// One per piece of the manifest; empty means all Completed.
+    std::vector<PieceOutcome> pieces;
+    std::optional<SideFileOutcome> metadata;
+    std::optional<SideFileOutcome> properties;
+};
+
+class CopyLogWriter {
+public:
+    using Sink = std::function<Result<void>(std::string_view)>;
+    /// Verbose: every blob and piece. Otherwise the error log of 6.1: successes left out, but Renamed,
+    /// Skipped and Overwritten kept without pieces.
+    CopyLogWriter(Sink sink, std::string_view drive_id, bool is_verbose);
+    Result<void> blob(const LogBlob& entry);
+    /// `status`: word of 6.3.
+    Result<void> finish(std::string_view status);
+
+private:
+    Sink sink_;
+    bool is_verbose_;
+    std::string drive_id_;
+    bool is_open_ = false;
+};
+
+}  // namespace dray::format

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What drayd and dray-transfer say to each other over a SEQPACKET pair. Schema and limits: FORMAT.md.
+//
+// dray-transfer is started with descriptor 3 its socket to drayd and 4 its socket to dray-drive (absent
+// for tasks without a drive). The first message is Task; credentials travel beside it as sealed memfds.
+// It ends after it has sent Report, or when its socket to drayd closes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "config/config.hpp"
+#include "daemon/base/message_socket.hpp"
+#include "daemon/base/result.hpp"
+#include "daemon/base/units.hpp"
+#include "daemon/model/drive.hpp"
+
+namespace dray::transfer {
+
+inline constexpr int kEngineFd = 3;
+inline constexpr int kDriveFd = 4;
+
+enum class TaskKind {
+    /// Copies a drive into the store.
+    Import,
+    /// No drive: throws away what an unfinished import left uncommitted in the store, and writes its
+    /// error log from the journal and spool if there are any (Release, or a drain whose disk is gone).
+    Abandon,
+    /// No drive: looks whether the store can be used.
+    CheckStore,
+};
+
+struct Task {
+    TaskKind kind = TaskKind::Import;
+    std::string job;
+    std::string serial;
+    StoreConfig store;
+    std::string manifest;
+    std::string manifest_hash;
+    /// Unless empty: the volume must have this identifier.
+    std::string volume_id;
+    std::string diagnostics_path;
+    bool is_verbose_log = false;
+    bool backup_manifest = false;
+    /// For journal, spool and undelivered logs; made by drayd, this transfer's own.
+    std::string directory;
+    Bytes ring = 96 * kMiB;
+    std::uint32_t requests = 64;
+    Bytes unlock_memory = kGiB;
+    bool allow_plain = false;
+    /// A drain that was already going on (rules.md 19).
+    bool is_draining = false;
+    DrainMode drain = DrainMode::Drive;
+    /// drive status for Abandon's log.
+    std::string status;
+};
+
+/// This drive's turn to unlock has come.
+struct UnlockGranted {};
+/// End after the drive, the blobs or the pieces in hand. May be sent again, only to tighten.
+struct Drain {
+    DrainMode mode = DrainMode::Drive;
+};
+/// Checkpoint and leave within a few seconds; the journal knows where to go on.
+struct Stop {};
+
+using ToTransfer = std::variant<Task, UnlockGranted, Drain, Stop>;
+
+/// Ready to unlock; waits for UnlockGranted.
+struct UnlockWanted {};
+/// The drive is open. Frees the turn.
+struct Unlocked {
+    std::string volume_type;
+    std::string volume_id;
+    std::string filesystem;
+};
+/// At most four a second, and once before Report.
+struct Progress {
+    /// Word of azure-import-export.md 3.5.
+    std::string phase;
+    Counters counters;
+    /// Pieces newly journaled since the start: a crash after progress is no crash in a row.
+    std::uint64_t pieces_journaled = 0;
+    /// The file that is being read, for the sentence after a crash.
+    std::string file;
+};
+/// One line for the operator's log.
+struct Note {
+    bool is_warning = false;
+    std::string text;
+};
+
+enum class Ending {
+    /// The drive is done; `status` says how (6.3).
+    Finished,
+    /// The site can mend it: `kind` and `message` say what (rules.md 2).
+    Faulted,
+    /// The device went away; nothing was journaled as failed (rules.md 1).
+    DeviceGone,
+    /// Stop was obeyed.
+    Stopped,
+    /// Drained to the asked point before the end.
+    Cancelled,
+};
+
+struct Report {
+    Ending ending = Ending::Finished;
+    std::string status;
+    ErrorKind kind = ErrorKind::Internal;
+    std::string message;
+    Counters counters;
+    std::string volume_id;
+    std::string error_log_uri;
+    std::string verbose_log_uri;
+    std::string manifest_uri;
+};
+
+using FromTransfer = std::variant<UnlockWanted, Unlocked, Progress, Note, Report>;
+
+std::vector<std::byte> encode(const ToTransfer& message);
+std::vector<std::byte> encode(const FromTransfer& message);
+/// Corrupt: not of the schema.
+Result<ToTransfer> decode_to_transfer(std::span<const std::byte> bytes);
+Result<FromTransfer> decode_from_transfer(std::span<const std::byte> bytes);
+
+}  // namespace dray::transfer

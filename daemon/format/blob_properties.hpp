@@ -8,10 +8,11 @@
 #include <string_view>
 
 #include "daemon/base/result.hpp"
+#include "daemon/base/units.hpp"
 
 namespace dray::format {
 
-inline constexpr std::size_t kMaxSideFile = 64 * 1024;
+inline constexpr std::size_t kMaxSideFile = 64 * kKiB;
 
 struct PropertiesFile {
     std::string content_type;
@@ -21,10 +22,13 @@ struct PropertiesFile {
     std::string cache_control;
 };
 
-/// Corrupt: not XML, another root, a DTD. Unknown elements are ignored.
+/// Corrupt: not XML, another root, a DTD, too large, a known element twice, a value with control
+/// characters (it becomes a header), a Content-MD5 that is none. Unknown elements are ignored.
 Result<PropertiesFile> read_properties(std::string_view xml);
-/// Corrupt as above, names that are no identifiers or come twice, or over 8 KiB together.
+/// Corrupt as above, names that are no ASCII identifiers or come twice (in whatever case), or over 8 KiB
+/// together.
 Result<std::map<std::string, std::string>> read_metadata(std::string_view xml);
+/// Leaves out names that read_metadata() would refuse.
 std::string write_metadata(const std::map<std::string, std::string>& metadata);
 std::string write_properties(const PropertiesFile& properties);
 

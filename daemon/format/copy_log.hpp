@@ -70,7 +70,8 @@ struct LogBlob {
     std::string blob_path;
     BlobOutcome outcome = BlobOutcome::Completed;
     DispositionOutcome disposition = DispositionOutcome::Created;
-    /// One per piece of the manifest; empty means all Completed.
+    /// One per piece of the manifest. Empty means all Completed; all Cancelled where the outcome is
+    /// neither Completed nor CompletedWithErrors; and none at all where the blob was Skipped.
     std::vector<PieceOutcome> pieces;
     std::optional<SideFileOutcome> metadata;
     std::optional<SideFileOutcome> properties;
@@ -87,6 +88,10 @@ public:
     Result<void> finish(std::string_view status);
 
 private:
+    Result<void> open();
+    Result<void> pieces(const LogBlob& entry);
+    Result<void> side_file(std::string_view name, const std::optional<SideFile>& file,
+                           std::optional<SideFileOutcome> outcome);
     Sink sink_;
     bool is_verbose_;
     std::string drive_id_;

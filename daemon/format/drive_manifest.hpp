@@ -26,6 +26,9 @@ std::string_view to_string(Disposition disposition);
 struct SideFile {
     std::string path;
     Md5Hash hash{};
+    /// It stands in the BlobList and holds for each of its blobs without one of its own.
+    bool is_shared = false;
+    bool operator==(const SideFile&) const = default;
 };
 
 struct ManifestPiece {
@@ -58,13 +61,15 @@ struct ManifestLimits {
     /// Page blobs may have more ranges.
     std::size_t page_ranges = 2'100'000;
     unsigned depth = 16;
-    std::size_t text = 64 * 1024;
+    std::size_t text = 64 * kKiB;
 };
 
 /// A pull-less stream reader: feed() the bytes, it calls `on_blob` for each blob in document order after
 /// that blob's own rules (4.2, 4.3, 4.6) were checked; after finish() the drive's id is known to have
-/// come first. Corrupt with line number for anything that breaks the grammar, a DTD included. LimitReached
-/// beyond the limits. What `on_blob` fails with ends the reading and is passed on.
+/// come first. The forms of BlobPath and FilePath are not looked at: a bad one is that blob's failure,
+/// not the drive's. Corrupt with line number for anything that breaks the grammar, a DTD included. LimitReached
+/// beyond the limits. What `on_blob` fails with ends the reading and is passed on. The first error
+/// stays: later calls give it again.
 class ManifestReader {
 public:
     using OnBlob = std::function<Result<void>(ManifestBlob&&)>;
@@ -91,7 +96,9 @@ Result<std::vector<std::string>> split_drive_path(std::string_view path);
 /// The same joined by '/', as file systems look it up.
 Result<std::string> to_lookup_path(std::string_view path);
 
-/// Writes a manifest piece by piece. The output is canonical: same calls, same bytes.
+/// Writes a manifest blob by blob. The output is canonical: same calls, same bytes. A new BlobList begins
+/// where the shared side files change. InvalidArgument: a blob that ManifestReader would refuse, a text
+/// that XML cannot hold.
 class ManifestWriter {
 public:
     using Sink = std::function<Result<void>(std::string_view)>;
@@ -103,12 +110,25 @@ public:
 
 private:
     Result<void> write(std::string_view text);
+    Result<void> flush();
+    Result<void> open_list(const ManifestBlob& blob);
+    Result<void> write_pieces(const ManifestBlob& blob);
+    bool fits_list(const ManifestBlob& blob) const;
+
     Sink sink_;
-    std::string head_;
+    std::string drive_id_;
+    std::string container_sas_;
+    std::string client_creator_;
+    std::string buffer_;
+    bool has_head_ = false;
     bool is_open_ = false;
+    /// Those of the open BlobList.
+    std::optional<SideFile> metadata_;
+    std::optional<SideFile> properties_;
 };
 
-/// XML text with & < > " and control characters escaped.
+/// XML text with & < > " and tabs and line breaks escaped; what XML cannot hold (other control characters,
+/// bytes that are no UTF-8) becomes U+FFFD.
 std::string escape_xml(std::string_view text);
 
 }  // namespace dray::format

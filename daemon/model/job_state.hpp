@@ -47,9 +47,9 @@ Verdict judge(JobOperation operation, JobState state, bool is_cancel_requested);
 /// "cannot cancel job lyon-17: it is Packaging; cancelling ends before Packaging": Conflict for the bus.
 Error refusal(JobOperation operation, const Job& job);
 
-/// Whether a drive may go from one state to the other (3.3).
+/// Whether a drive may go from one state to the other (3.3). Staying is no step.
 bool may_follow(DriveState from, DriveState to);
-/// Whether a job may (2.2).
+/// Whether a job may (2.2). All steps lead onward.
 bool may_follow(JobState from, JobState to);
 
 /// The job state that follows from the drives and flags, or nothing when it stays as it is. Call until
@@ -58,6 +58,10 @@ bool may_follow(JobState from, JobState to);
 ///
 /// `has_running` tells whether a transfer of this job still lives: a draining drive counts until its
 /// process has ended.
+///
+/// Drives are only looked at. When a cancel comes, the engine turns those that are Received into
+/// CompletedMoreInfo with copy_status "Cancelled"; Specified ones stay so and hold nothing up. On Close it
+/// turns Specified into NeverReceived; where none ever came the job is Closed.
 std::optional<JobState> next_state(const Job& job, bool has_running);
 
 /// "completed", "completed-with-errors" or "cancelled" for a job that is finished.

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/model/utf8.hpp"
+
+#include <gtest/gtest.h>
+
+namespace dray {
+namespace {
+
+TEST(Utf8, CountsCharactersAndUtf16Units) {
+    // One letter, one of two bytes, one of three, one of four bytes, which is two UTF-16 units.
+    const auto length = measure_utf8("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80").value_or(TextLength{});
+    EXPECT_EQ(length.characters, 4U);
+    EXPECT_EQ(length.utf16_units, 5U);
+    EXPECT_EQ(measure_utf8("").value_or(TextLength{9, 9}).characters, 0U);
+    EXPECT_TRUE(measure_utf8("\xF4\x8F\xBF\xBF"));
+    EXPECT_TRUE(measure_utf8("\xED\x9F\xBF"));
+}
+
+TEST(Utf8, RefusesWhatIsNoUtf8) {
+    for (const char* text : {"\x80", "\xC3", "\xC3(", "\xC0\xAF", "\xC1\xBF", "\xE0\x80\xAF", "\xED\xA0\x80",
+                             "\xF0\x80\x80\xAF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFE", "\xFF",
+                             "ab\xE2\x82"})
+        EXPECT_FALSE(measure_utf8(text)) << testing::PrintToString(text);
+}
+
+}  // namespace
+}  // namespace dray

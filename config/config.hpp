@@ -21,6 +21,8 @@ struct StoreConfig {
     std::string type;
     /// type directory: the root, an absolute path.
     std::string path;
+
+    bool operator==(const StoreConfig&) const = default;
 };
 
 struct DevicesConfig {
@@ -29,17 +31,23 @@ struct DevicesConfig {
     /// The watched directory of the source `images`.
     std::string images = "/var/lib/dray/drives";
     bool allow_loop = false;
+
+    bool operator==(const DevicesConfig&) const = default;
 };
 
 struct DrivesConfig {
     bool allow_plain = false;
     Bytes unlock_memory = kGiB;
+
+    bool operator==(const DrivesConfig&) const = default;
 };
 
 struct TransfersConfig {
     unsigned max = 4;
     unsigned requests = 64;
     Bytes ring = 96 * kMiB;
+
+    bool operator==(const TransfersConfig&) const = default;
 };
 
 /// What counts as having handed a finished drive back.
@@ -52,11 +60,15 @@ struct LifecycleConfig {
     Microseconds retention = std::chrono::days(90);
     Microseconds unshipped = std::chrono::days(14);
     Microseconds overdue = std::chrono::days(14);
+
+    bool operator==(const LifecycleConfig&) const = default;
 };
 
 struct JobsConfig {
     unsigned max = 2000;
     unsigned drives = 10;
+
+    bool operator==(const JobsConfig&) const = default;
 };
 
 struct Config {
@@ -71,6 +83,8 @@ struct Config {
     JobsConfig jobs;
     bool require_clock_sync = true;
     log::Level log_level = log::Level::Info;
+
+    bool operator==(const Config&) const = default;
 };
 
 }  // namespace dray

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/loader.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "config/reader.hpp"
+#include "daemon/base/file.hpp"
+
+namespace dray {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMaxStores = 64;
+constexpr std::size_t kMaxStoreName = 63;
+constexpr Microseconds kShortest = std::chrono::minutes(1);
+constexpr Microseconds kLongest = std::chrono::days(3650);
+
+bool is_store_name(std::string_view name) {
+    const auto is_letter_or_digit = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    };
+    return !name.empty() && name.size() <= kMaxStoreName && is_letter_or_digit(name.front()) &&
+           std::ranges::all_of(name, [&](char c) {
+               return is_letter_or_digit(c) || c == '-' || c == '_' || c == '.';
+           });
+}
+
+void read_devices(ConfigSection section, DevicesConfig& devices) {
+    if (const auto sources = section.read_list("sources", {"udev", "images"})) {
+        const auto has = [&](std::size_t place) {
+            return std::ranges::find(*sources, place) != sources->end();
+        };
+        devices.use_udev = has(0);
+        devices.use_images = has(1);
+    }
+    section.read_path("images", devices.images);
+    section.read_bool("allow-loop", devices.allow_loop);
+    section.finish();
+}
+
+void read_drives(ConfigSection section, DrivesConfig& drives) {
+    section.read_bool("allow-plain", drives.allow_plain);
+    // Below, no drive of today's tools unlocks; above, one drive could take the machine.
+    section.read_bytes("unlock-memory", drives.unlock_memory, 64 * kMiB, 64 * kGiB);
+    section.finish();
+}
+
+void read_store(ConfigReader& reader, const ConfigValue& value,
+                std::map<std::string, StoreConfig>& stores) {
+    const std::string path = "stores." + value.key;
+    if (!is_store_name(value.key)) {
+        reader.mistake(value, "stores",
+                       in_quotes(value.key) +
+                           " is not a store name: up to 63 letters, digits, dots, "
+                           "dashes and underscores, a letter or digit first");
+        return;
+    }
+    if (value.kind != ConfigValue::Kind::Map) {
+        reader.mistake(value, path,
+                       "must have keys, as in {type: directory, path: /srv/dray/vault}");
+        return;
+    }
+    StoreConfig store;
+    store.name = value.key;
+    ConfigSection section(reader, &value, path);
+    section.require("type");
+    section.read_text("type", store.type);
+    if (store.type == "azure" || store.type == "s3") {
+        section.mistake(
+            "type",
+            fmt::format("store type \"{}\" is not in this version; use directory", store.type));
+        return;
+    }
+    if (!store.type.empty() && store.type != "directory")
+        section.mistake("type", in_quotes(store.type) + " is not a store type; use directory");
+    if (store.type != "directory")
+        return;  // its other keys mean nothing to us
+    section.require("path");
+    section.read_path("path", store.path);
+    section.refuse("encryption-key", "client-side encryption is not in this version");
+    section.finish();
+    stores.emplace(store.name, std::move(store));
+}
+
+void read_stores(ConfigReader& reader, ConfigSection& root,
+                 std::map<std::string, StoreConfig>& stores) {
+    const std::vector<const ConfigValue*> members = root.read_named("stores");
+    if (members.size() > kMaxStores)
+        root.mistake("stores", fmt::format("has {} stores; at most {} are possible", members.size(),
+                                           kMaxStores));
+    for (const ConfigValue* member : members)
+        read_store(reader, *member, stores);
+}
+
+void read_transfers(ConfigSection section, TransfersConfig& transfers) {
+    section.read_number("max", transfers.max, 1, 64);
+    section.read_number("requests", transfers.requests, 1, 1024);
+    section.read_bytes("ring", transfers.ring, 16 * kMiB, 4 * kGiB);
+    section.finish();
+}
+
+void read_lifecycle(ConfigSection section, LifecycleConfig& lifecycle) {
+    section.read_bool("auto-ship", lifecycle.auto_ship);
+    section.read_choice<HandBack>("hand-back", lifecycle.hand_back,
+                                  {{"release", HandBack::Release},
+                                   {"unplug", HandBack::Unplug},
+                                   {"at-once", HandBack::AtOnce}});
+    section.read_bool("require-shipping", lifecycle.require_shipping);
+    section.read_duration("retention", lifecycle.retention, kShortest, kLongest);
+    section.read_duration("unshipped", lifecycle.unshipped, kShortest, kLongest);
+    section.read_duration("overdue", lifecycle.overdue, kShortest, kLongest);
+    section.finish();
+}
+
+void read_small_sections(ConfigSection& root, Config& config) {
+    ConfigSection cancel = root.section("cancel");
+    cancel.read_choice<DrainMode>(
+        "drain", config.cancel_drain,
+        {{"drive", DrainMode::Drive}, {"blob", DrainMode::Blob}, {"piece", DrainMode::Piece}});
+    cancel.finish();
+    ConfigSection jobs = root.section("jobs");
+    jobs.read_number("max", config.jobs.max, 1, 100'000);
+    jobs.read_number("drives", config.jobs.drives, 1, 100);
+    jobs.finish();
+    ConfigSection clock = root.section("clock");
+    clock.read_bool("require-sync", config.require_clock_sync);
+    clock.finish();
+    ConfigSection log = root.section("log");
+    log.read_choice<log::Level>("level", config.log_level,
+                                {{"debug", log::Level::Debug},
+                                 {"info", log::Level::Info},
+                                 {"warning", log::Level::Warning},
+                                 {"error", log::Level::Error}});
+    log.finish();
+}
+
+Config read_config(ConfigReader& reader, const ConfigValue& value) {
+    Config config;
+    ConfigSection root(reader, &value, "");
+    root.read_path("state-directory", config.state_directory);
+    read_devices(root.section("devices"), config.devices);
+    read_drives(root.section("drives"), config.drives);
+    read_stores(reader, root, config.stores);
+    root.refuse("keys", "client-side encryption is not in this version");
+    read_transfers(root.section("transfers"), config.transfers);
+    read_lifecycle(root.section("lifecycle"), config.lifecycle);
+    read_small_sections(root, config);
+    root.finish();
+    return config;
+}
+
+/// *.yaml in `directory` in order of name; none if it does not exist.
+Result<std::vector<std::string>> drop_ins(const std::string& directory) {
+    std::vector<std::string> files;
+    std::error_code error;
+    fs::directory_iterator entry(directory, error);
+    for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+        const std::string name = entry->path().filename().string();
+        if (name.ends_with(".yaml") && !name.starts_with('.'))
+            files.push_back(entry->path().string());
+    }
+    if (error && error != std::errc::no_such_file_or_directory)
+        return fail_errno(error.value(), "cannot list {}", directory);
+    std::ranges::sort(files);
+    return files;
+}
+
+/// Reads one file on top of `value`. A file that cannot be read is a mistake like any other.
+void add_file(ConfigReader& reader, ConfigValue& value, const std::string& file) {
+    const Result<std::string> text = read_file(file, kMaxConfigFile);
+    if (text)
+        merge(value, reader.parse(*text, file));
+    else
+        reader.mistake(text.error().text());
+}
+
+Result<Config> finish(const ConfigReader& reader, Config config) {
+    DRAY_TRY(reader.finish());
+    return config;
+}
+
+}  // namespace
+
+Result<Config> load_config(const std::string& file) {
+    if (file.empty())
+        return load_config_with_drop_ins(kDefaultConfigFile,
+                                         std::string(kDefaultConfigFile) + ".d");
+    const Result<std::string> text = read_file(file, kMaxConfigFile);
+    if (!text)
+        return fail(text.error());
+    return parse_config(*text, file);
+}
+
+Result<Config> load_config_with_drop_ins(const std::string& file, const std::string& directory) {
+    ConfigReader reader;
+    ConfigValue value;
+    std::error_code error;
+    if (fs::exists(file, error) || error)
+        add_file(reader, value, file);
+    DRAY_LET(const std::vector<std::string> files, drop_ins(directory));
+    for (const std::string& each : files)
+        add_file(reader, value, each);
+    return finish(reader, read_config(reader, value));
+}
+
+Result<Config> parse_config(const std::string& text, const std::string& name) {
+    ConfigReader reader;
+    const ConfigValue value = reader.parse(text, name);
+    return finish(reader, read_config(reader, value));
+}
+
+std::vector<std::string> config_keys() {
+    ConfigReader reader;
+    (void)read_config(reader, ConfigValue{});
+    return reader.keys_asked();
+}
+
+}  // namespace dray

@@ -44,7 +44,8 @@ public:
     /// Everything about it: rows and keys, overwritten on disk (secure_delete, WAL truncated).
     Result<void> remove(const Job& job);
 
-    Result<void> save_key(const Job& job, const Drive& drive, const SecretBytes& key);
+    /// save(), and the key of one of the job's drives, as one transaction. Denied: there is no master key.
+    Result<void> save_with_key(const Job& job, const Drive& drive, const SecretBytes& key);
     /// NotFound: no key. Denied: the master key is missing or does not fit.
     Result<SecretBytes> read_key(const Job& job, const Drive& drive) const;
 

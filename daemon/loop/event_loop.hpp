@@ -19,7 +19,7 @@ namespace dray {
 /// Deregisters its callback at the end.
 class EventSource {
 public:
-    EventSource() = default;
+    EventSource() noexcept;
     EventSource(EventSource&&) noexcept;
     EventSource& operator=(EventSource&&) noexcept;
     ~EventSource();
@@ -38,6 +38,9 @@ public:
     static Result<EventLoop> create();
 
     sd_event* get() const { return event_.get(); }
+
+    // Callbacks may reset their own source or destroy its owner, and must not throw. A source the kernel
+    // refuses (no such descriptor or child, no memory) is logged and comes back empty.
 
     /// `ready` gets the EPOLL* bits. The descriptor stays the caller's and outlives the source.
     [[nodiscard]] EventSource watch(int fd, std::uint32_t events, std::function<void(std::uint32_t)> ready);

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/catalog/catalog.hpp"
+
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <unistd.h>
+
+#include <string_view>
+#include <utility>
+
+#include "daemon/base/handle.hpp"
+#include "daemon/database/database.hpp"
+
+namespace dray {
+namespace {
+
+constexpr int kVersion = 1;
+constexpr std::size_t kNonceBytes = 12;
+constexpr std::size_t kTagBytes = 16;
+
+// Each step leads from version i to i + 1; a step is never changed once released.
+constexpr const char* kMigrations[kVersion] = {R"(
+CREATE TABLE job(
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, folded TEXT NOT NULL UNIQUE, type TEXT NOT NULL,
+    store TEXT NOT NULL, state TEXT NOT NULL, cancel_requested INTEGER NOT NULL, drain TEXT NOT NULL,
+    outcome TEXT NOT NULL, diagnostics_path TEXT NOT NULL, log_level TEXT NOT NULL,
+    backup_manifest INTEGER NOT NULL, carrier TEXT NOT NULL, tracking TEXT NOT NULL,
+    expected_drives INTEGER NOT NULL, closed_for_drives INTEGER NOT NULL, incomplete_list_uri TEXT NOT NULL,
+    created INTEGER NOT NULL, shipped INTEGER NOT NULL, completed INTEGER NOT NULL, expires INTEGER NOT NULL);
+CREATE TABLE tag(
+    job INTEGER NOT NULL REFERENCES job(id) ON DELETE CASCADE, name TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY(job, name)) WITHOUT ROWID;
+CREATE TABLE drive(
+    job INTEGER NOT NULL REFERENCES job(id) ON DELETE CASCADE, serial TEXT NOT NULL, place INTEGER NOT NULL,
+    state TEXT NOT NULL, copy_status TEXT NOT NULL, outcome TEXT NOT NULL, faulted INTEGER NOT NULL,
+    fault_reason TEXT NOT NULL, fault_kind TEXT NOT NULL, manifest TEXT NOT NULL, manifest_hash TEXT NOT NULL,
+    header_hash TEXT NOT NULL, volume_id TEXT NOT NULL, draining INTEGER NOT NULL, drain TEXT NOT NULL,
+    assigned_device TEXT NOT NULL, bytes_done INTEGER NOT NULL, bytes_total INTEGER NOT NULL,
+    bytes_succeeded INTEGER NOT NULL, blobs_done INTEGER NOT NULL, blobs_total INTEGER NOT NULL,
+    blobs_failed INTEGER NOT NULL, crashes INTEGER NOT NULL, error_log_uri TEXT NOT NULL,
+    verbose_log_uri TEXT NOT NULL, manifest_uri TEXT NOT NULL, started INTEGER NOT NULL,
+    finished INTEGER NOT NULL, overdue INTEGER NOT NULL, PRIMARY KEY(job, serial)) WITHOUT ROWID;
+CREATE TABLE drive_key(
+    job INTEGER NOT NULL, serial TEXT NOT NULL, nonce BLOB NOT NULL, sealed BLOB NOT NULL,
+    PRIMARY KEY(job, serial),
+    FOREIGN KEY(job, serial) REFERENCES drive(job, serial) ON DELETE CASCADE) WITHOUT ROWID;
+)"};
+
+/// What a sealed key is bound to: it opens for no other drive. The leading digit is this form's version.
+std::string bound_to(const Job& job, const Drive& drive) {
+    return "1/" + fold_job_name(job.name) + "/" + fold_serial(drive.serial);
+}
+
+using CipherContext = Handle<EVP_CIPHER_CTX, EVP_CIPHER_CTX_free>;
+
+/// Ciphertext with the tag behind it.
+Result<std::vector<std::byte>> seal(const SecretBytes& master, std::span<const std::byte> nonce,
+                                    const std::string& bound, const SecretBytes& plain) {
+    std::vector<std::byte> sealed(plain.size() + kTagBytes);
+    auto* out = reinterpret_cast<unsigned char*>(sealed.data());
+    const CipherContext context(EVP_CIPHER_CTX_new());
+    int length = 0;
+    if (!context ||
+        EVP_EncryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, master.data(),
+                           reinterpret_cast<const unsigned char*>(nonce.data())) != 1 ||
+        EVP_EncryptUpdate(context.get(), nullptr, &length, reinterpret_cast<const unsigned char*>(bound.data()),
+                          static_cast<int>(bound.size())) != 1 ||
+        EVP_EncryptUpdate(context.get(), out, &length, plain.data(), static_cast<int>(plain.size())) != 1 ||
+        EVP_EncryptFinal_ex(context.get(), out + length, &length) != 1 ||
+        EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_GET_TAG, kTagBytes, out + plain.size()) != 1)
+        return fail(ErrorKind::Internal, "cannot encrypt a drive's key");
+    return sealed;
+}
+
+Result<SecretBytes> unseal(const SecretBytes& master, std::span<const std::byte> nonce,
+                           const std::string& bound, std::span<const std::byte> sealed) {
+    if (nonce.size() != kNonceBytes || sealed.size() < kTagBytes)
+        return fail(ErrorKind::Corrupt, "a stored key is damaged");
+    SecretBytes plain(sealed.size() - kTagBytes);
+    const auto* in = reinterpret_cast<const unsigned char*>(sealed.data());
+    const CipherContext context(EVP_CIPHER_CTX_new());
+    int length = 0;
+    if (!context ||
+        EVP_DecryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, master.data(),
+                           reinterpret_cast<const unsigned char*>(nonce.data())) != 1 ||
+        EVP_DecryptUpdate(context.get(), nullptr, &length, reinterpret_cast<const unsigned char*>(bound.data()),
+                          static_cast<int>(bound.size())) != 1 ||
+        EVP_DecryptUpdate(context.get(), plain.data(), &length, in, static_cast<int>(plain.size())) != 1 ||
+        EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_SET_TAG, kTagBytes,
+                            const_cast<unsigned char*>(in + plain.size())) != 1 ||
+        EVP_DecryptFinal_ex(context.get(), plain.data() + length, &length) != 1)
+        return fail(ErrorKind::Denied, "the master key does not open it");
+    return plain;
+}
+
+Result<void> migrate(Database& database) {
+    DRAY_LET(const int version, database.version());
+    if (version > kVersion)
+        return fail(ErrorKind::Unsupported,
+                    "the catalog {} was written by a newer dray (version {}, this one knows {}); install that one",
+                    database.path(), version, kVersion);
+    if (version == kVersion)
+        return {};
+    if (version > 0) {
+        const std::string copy = database.path() + ".version-" + std::to_string(version);
+        unlink(copy.c_str());  // a copy that an interrupted migration left
+        DRAY_LET(Statement statement, database.prepare("VACUUM INTO ?1"));
+        DRAY_TRY(statement.bind(copy).run());
+    }
+    return database.transaction([&]() -> Result<void> {
+        for (int step = version; step < kVersion; ++step)
+            DRAY_TRY(database.execute(kMigrations[step]));
+        return database.execute(("PRAGMA user_version=" + std::to_string(kVersion)).c_str());
+    });
+}
+
+/// Columns are read in the order in which they are selected.
+class Row {
+public:
+    explicit Row(const Statement& statement) : statement_(statement) {}
+    std::string text() { return statement_.text(column_++); }
+    std::uint64_t number() { return statement_.unsigned_number(column_++); }
+    std::uint32_t small() { return static_cast<std::uint32_t>(number()); }
+    bool flag() { return number() != 0; }
+    TimePoint time() { return from_usec(number()); }
+    /// A word of ours; one that is not known means that the catalog is damaged.
+    template <typename Enum>
+    Enum word(std::optional<Enum> (*parse)(std::string_view)) {
+        const std::optional<Enum> value = parse(text());
+        is_bad_ = is_bad_ || !value;
+        return value.value_or(Enum());
+    }
+    bool is_bad() const { return is_bad_; }
+
+private:
+    const Statement& statement_;
+    int column_ = 0;
+    bool is_bad_ = false;
+};
+
+constexpr const char* kSelectJobs =
+    "SELECT id, name, type, store, state, cancel_requested, drain, outcome, diagnostics_path, log_level,"
+    " backup_manifest, carrier, tracking, expected_drives, closed_for_drives, incomplete_list_uri, created,"
+    " shipped, completed, expires FROM job ORDER BY created, id";
+
+constexpr const char* kUpsertJob =
+    "INSERT INTO job(name, folded, type, store, state, cancel_requested, drain, outcome, diagnostics_path,"
+    " log_level, backup_manifest, carrier, tracking, expected_drives, closed_for_drives, incomplete_list_uri,"
+    " created, shipped, completed, expires)"
+    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)"
+    " ON CONFLICT(folded) DO UPDATE SET name=?1, type=?3, store=?4, state=?5, cancel_requested=?6, drain=?7,"
+    " outcome=?8, diagnostics_path=?9, log_level=?10, backup_manifest=?11, carrier=?12, tracking=?13,"
+    " expected_drives=?14, closed_for_drives=?15, incomplete_list_uri=?16, created=?17, shipped=?18,"
+    " completed=?19, expires=?20 RETURNING id";
+
+constexpr const char* kSelectDrives =
+    "SELECT drive.serial, state, copy_status, outcome, faulted, fault_reason, fault_kind, manifest,"
+    " manifest_hash, header_hash, volume_id, draining, drain, assigned_device, bytes_done, bytes_total,"
+    " bytes_succeeded, blobs_done, blobs_total, blobs_failed, crashes, error_log_uri, verbose_log_uri,"
+    " manifest_uri, started, finished, overdue, drive_key.serial IS NOT NULL"
+    " FROM drive LEFT JOIN drive_key USING(job, serial) WHERE drive.job=?1 ORDER BY place";
+
+constexpr const char* kUpsertDrive =
+    "INSERT INTO drive(job, serial, place, state, copy_status, outcome, faulted, fault_reason, fault_kind,"
+    " manifest, manifest_hash, header_hash, volume_id, draining, drain, assigned_device, bytes_done,"
+    " bytes_total, bytes_succeeded, blobs_done, blobs_total, blobs_failed, crashes, error_log_uri,"
+    " verbose_log_uri, manifest_uri, started, finished, overdue)"
+    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,"
+    "?27,?28,?29)"
+    " ON CONFLICT(job, serial) DO UPDATE SET place=?3, state=?4, copy_status=?5, outcome=?6, faulted=?7,"
+    " fault_reason=?8, fault_kind=?9, manifest=?10, manifest_hash=?11, header_hash=?12, volume_id=?13,"
+    " draining=?14, drain=?15, assigned_device=?16, bytes_done=?17, bytes_total=?18, bytes_succeeded=?19,"
+    " blobs_done=?20, blobs_total=?21, blobs_failed=?22, crashes=?23, error_log_uri=?24, verbose_log_uri=?25,"
+    " manifest_uri=?26, started=?27, finished=?28, overdue=?29";
+
+Result<Drive> read_drive(const Statement& statement) {
+    Row row(statement);
+    Drive drive;
+    drive.serial = row.text();
+    drive.state = row.word(parse_drive_state);
+    drive.copy_status = row.text();
+    drive.outcome = row.text();
+    drive.is_faulted = row.flag();
+    drive.fault_reason = row.text();
+    drive.fault_kind = row.text();
+    drive.manifest = row.text();
+    drive.manifest_hash = row.text();
+    drive.header_hash = row.text();
+    drive.volume_id = row.text();
+    drive.is_draining = row.flag();
+    drive.drain = row.word(parse_drain_mode);
+    drive.assigned_device = row.text();
+    for (std::uint64_t* value :
+         {&drive.counters.bytes_done, &drive.counters.bytes_total, &drive.counters.bytes_succeeded,
+          &drive.counters.blobs_done, &drive.counters.blobs_total, &drive.counters.blobs_failed})
+        *value = row.number();
+    drive.crashes = row.small();
+    drive.error_log_uri = row.text();
+    drive.verbose_log_uri = row.text();
+    drive.manifest_uri = row.text();
+    drive.started = row.time();
+    drive.finished = row.time();
+    drive.overdue = row.time();
+    drive.has_key = row.flag();
+    if (row.is_bad())
+        return fail(ErrorKind::Corrupt, "the catalog holds a state of drive {} that is not known", drive.serial);
+    return drive;
+}
+
+Result<Job> read_job(const Statement& statement, std::int64_t& id) {
+    Row row(statement);
+    Job job;
+    id = static_cast<std::int64_t>(row.number());
+    job.name = row.text();
+    job.type = row.word(parse_job_type);
+    job.store = row.text();
+    job.state = row.word(parse_job_state);
+    job.is_cancel_requested = row.flag();
+    job.drain = row.word(parse_drain_mode);
+    job.outcome = row.text();
+    job.diagnostics_path = row.text();
+    job.log_level = row.word(parse_log_level);
+    job.backup_manifest = row.flag();
+    job.carrier = row.text();
+    job.tracking = row.text();
+    job.expected_drives = row.small();
+    job.is_closed_for_drives = row.flag();
+    job.incomplete_list_uri = row.text();
+    job.created = row.time();
+    job.shipped = row.time();
+    job.completed = row.time();
+    job.expires = row.time();
+    if (row.is_bad())
+        return fail(ErrorKind::Corrupt, "the catalog holds a state of job {} that is not known", job.name);
+    return job;
+}
+
+}  // namespace
+
+struct Catalog::State {
+    Database database;
+    SecretBytes master_key;
+
+    Result<std::int64_t> job_id(const Job& job) const {
+        DRAY_LET(Statement find, database.prepare("SELECT id FROM job WHERE folded=?1"));
+        const std::string folded = fold_job_name(job.name);
+        DRAY_LET(const bool is_there, find.bind(folded).step());
+        if (!is_there)
+            return fail(ErrorKind::NotFound, "the catalog has no job {}", job.name);
+        return find.number(0);
+    }
+
+    Result<std::int64_t> put_job(const Job& job) const {
+        DRAY_LET(Statement put, database.prepare(kUpsertJob));
+        const std::string folded = fold_job_name(job.name);
+        put.bind(job.name).bind(folded).bind(to_string(job.type)).bind(job.store).bind(to_string(job.state));
+        put.bind(job.is_cancel_requested).bind(to_string(job.drain)).bind(job.outcome);
+        put.bind(job.diagnostics_path).bind(to_string(job.log_level)).bind(job.backup_manifest);
+        put.bind(job.carrier).bind(job.tracking).bind(std::uint64_t{job.expected_drives});
+        put.bind(job.is_closed_for_drives).bind(job.incomplete_list_uri).bind(to_usec(job.created));
+        put.bind(to_usec(job.shipped)).bind(to_usec(job.completed)).bind(to_usec(job.expires));
+        DRAY_LET([[maybe_unused]] const bool is_there, put.step());
+        return put.number(0);
+    }
+
+    Result<void> put_drive(std::int64_t job, std::int64_t place, const Drive& drive) const {
+        DRAY_LET(Statement put, database.prepare(kUpsertDrive));
+        put.bind(job).bind(drive.serial).bind(place).bind(to_string(drive.state)).bind(drive.copy_status);
+        put.bind(drive.outcome).bind(drive.is_faulted).bind(drive.fault_reason).bind(drive.fault_kind);
+        put.bind(drive.manifest).bind(drive.manifest_hash).bind(drive.header_hash).bind(drive.volume_id);
+        put.bind(drive.is_draining).bind(to_string(drive.drain)).bind(drive.assigned_device);
+        const Counters& counters = drive.counters;
+        for (const std::uint64_t value : {counters.bytes_done, counters.bytes_total, counters.bytes_succeeded,
+                                          counters.blobs_done, counters.blobs_total, counters.blobs_failed})
+            put.bind(value);
+        put.bind(std::uint64_t{drive.crashes}).bind(drive.error_log_uri).bind(drive.verbose_log_uri);
+        put.bind(drive.manifest_uri).bind(to_usec(drive.started)).bind(to_usec(drive.finished));
+        return put.bind(to_usec(drive.overdue)).run();
+    }
+
+    Result<void> put_tags(std::int64_t id, const Job& job) const {
+        DRAY_LET(Statement clear, database.prepare("DELETE FROM tag WHERE job=?1"));
+        DRAY_TRY(clear.bind(id).run());
+        for (const auto& [name, value] : job.tags) {
+            DRAY_LET(Statement put, database.prepare("INSERT INTO tag(job, name, value) VALUES(?1,?2,?3)"));
+            DRAY_TRY(put.bind(id).bind(name).bind(value).run());
+        }
+        return {};
+    }
+
+    /// The job with its tags and drives; answers its row.
+    Result<std::int64_t> put_all(const Job& job) const {
+        DRAY_LET(const std::int64_t id, put_job(job));
+        DRAY_TRY(put_tags(id, job));
+        DRAY_TRY(drop_other_drives(id, job));
+        for (std::size_t place = 0; place < job.drives.size(); ++place)
+            DRAY_TRY(put_drive(id, static_cast<std::int64_t>(place), job.drives[place]));
+        return id;
+    }
+
+    Result<void> drop_other_drives(std::int64_t id, const Job& job) const {
+        DRAY_LET(Statement list, database.prepare("SELECT serial FROM drive WHERE job=?1"));
+        list.bind(id);
+        std::vector<std::string> gone;
+        for (;;) {
+            DRAY_LET(const bool is_row, list.step());
+            if (!is_row)
+                break;
+            if (const std::string serial = list.text(0); job.find_drive(serial) == nullptr)
+                gone.push_back(serial);
+        }
+        for (const std::string& serial : gone) {
+            DRAY_LET(Statement drop, database.prepare("DELETE FROM drive WHERE job=?1 AND serial=?2"));
+            DRAY_TRY(drop.bind(id).bind(serial).run());
+        }
+        return {};
+    }
+};
+
+Catalog::Catalog(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Catalog::~Catalog() = default;
+
+Result<std::unique_ptr<Catalog>> Catalog::open(const std::string& path) {
+    auto state = std::make_unique<State>();
+    DRAY_LET(state->database, Database::open(path));
+    DRAY_TRY(migrate(state->database));
+    return std::unique_ptr<Catalog>(new Catalog(std::move(state)));
+}
+
+Result<bool> Catalog::has_keys() const {
+    DRAY_LET(Statement count, state_->database.prepare("SELECT EXISTS(SELECT 1 FROM drive_key)"));
+    DRAY_LET([[maybe_unused]] const bool is_row, count.step());
+    return count.flag(0);
+}
+
+void Catalog::use_master_key(SecretBytes key) { state_->master_key = std::move(key); }
+
+Result<std::vector<Job>> Catalog::load() const {
+    DRAY_LET(Statement jobs, state_->database.prepare(kSelectJobs));
+    DRAY_LET(Statement drives, state_->database.prepare(kSelectDrives));
+    DRAY_LET(Statement tags, state_->database.prepare("SELECT name, value FROM tag WHERE job=?1"));
+    std::vector<Job> loaded;
+    for (;;) {
+        DRAY_LET(const bool is_job, jobs.step());
+        if (!is_job)
+            return loaded;
+        std::int64_t id = 0;
+        DRAY_LET(Job job, read_job(jobs, id));
+        drives.bind(id);
+        for (;;) {
+            DRAY_LET(const bool is_drive, drives.step());
+            if (!is_drive)
+                break;
+            DRAY_LET(Drive drive, read_drive(drives));
+            job.drives.push_back(std::move(drive));
+        }
+        tags.bind(id);
+        for (;;) {
+            DRAY_LET(const bool is_tag, tags.step());
+            if (!is_tag)
+                break;
+            job.tags[tags.text(0)] = tags.text(1);
+        }
+        loaded.push_back(std::move(job));
+    }
+}
+
+Result<void> Catalog::save(const Job& job) {
+    return state_->database.transaction([&]() -> Result<void> {
+        DRAY_TRY(state_->put_all(job));
+        return {};
+    });
+}
+
+Result<void> Catalog::save_drive(const Job& job, const Drive& drive) {
+    return state_->database.transaction([&]() -> Result<void> {
+        DRAY_LET(const std::int64_t id, state_->job_id(job));
+        std::int64_t place = 0;
+        while (place < static_cast<std::int64_t>(job.drives.size()) &&
+               job.drives[static_cast<std::size_t>(place)].serial != drive.serial)
+            ++place;
+        return state_->put_drive(id, place, drive);
+    });
+}
+
+Result<void> Catalog::remove(const Job& job) {
+    DRAY_TRY(state_->database.transaction([&]() -> Result<void> {
+        DRAY_LET(Statement drop, state_->database.prepare("DELETE FROM job WHERE folded=?1"));
+        const std::string folded = fold_job_name(job.name);
+        return drop.bind(folded).run();
+    }));
+    return state_->database.truncate_log();
+}
+
+Result<void> Catalog::save_with_key(const Job& job, const Drive& drive, const SecretBytes& key) {
+    if (state_->master_key.size() != kMasterKeyBytes)
+        return fail(ErrorKind::Denied, "there is no master key to encrypt the drive's key with");
+    std::vector<std::byte> nonce(kNonceBytes);
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(nonce.data()), kNonceBytes) != 1)
+        return fail(ErrorKind::Internal, "no random numbers for a nonce");
+    DRAY_LET(const std::vector<std::byte> sealed,
+             seal(state_->master_key, nonce, bound_to(job, drive), key));
+    return state_->database.transaction([&]() -> Result<void> {
+        DRAY_LET(const std::int64_t id, state_->put_all(job));
+        DRAY_LET(Statement put, state_->database.prepare("INSERT OR REPLACE INTO drive_key(job, serial, nonce, "
+                                                         "sealed) VALUES(?1,?2,?3,?4)"));
+        return put.bind(id).bind(drive.serial).bind(std::span<const std::byte>(nonce)).bind(sealed).run();
+    });
+}
+
+Result<SecretBytes> Catalog::read_key(const Job& job, const Drive& drive) const {
+    DRAY_LET(const std::int64_t id, state_->job_id(job));
+    DRAY_LET(Statement find,
+             state_->database.prepare("SELECT nonce, sealed FROM drive_key WHERE job=?1 AND serial=?2"));
+    DRAY_LET(const bool is_there, find.bind(id).bind(drive.serial).step());
+    if (!is_there)
+        return fail(ErrorKind::NotFound, "drive {} has no key", drive.serial);
+    const std::vector<std::byte> nonce = find.bytes(0);
+    const std::vector<std::byte> sealed = find.bytes(1);
+    find.reset();
+    if (state_->master_key.size() != kMasterKeyBytes)
+        return fail(ErrorKind::Denied, "the key of drive {} cannot be opened: there is no master key", drive.serial);
+    Result<SecretBytes> key = unseal(state_->master_key, nonce, bound_to(job, drive), sealed);
+    if (!key)
+        return fail(std::move(key.error()), "the key of drive {} cannot be opened", drive.serial);
+    return key;
+}
+
+}  // namespace dray

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/confine/landlock.hpp"
+
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "daemon/base/file_descriptor.hpp"
+#include "daemon/confine/confine.hpp"
+
+namespace dray::confine {
+namespace {
+
+// Numbers of the kernel's interface that this system's header may be too old to name.
+constexpr std::uint64_t kWriteFile = 1U << 1;
+constexpr std::uint64_t kReadFile = 1U << 2;
+constexpr std::uint64_t kReadDirectory = 1U << 3;
+constexpr std::uint64_t kRemoveDirectory = 1U << 4;
+constexpr std::uint64_t kRemoveFile = 1U << 5;
+constexpr std::uint64_t kMakeDirectory = 1U << 7;
+constexpr std::uint64_t kMakeRegular = 1U << 8;
+constexpr std::uint64_t kRefer = 1U << 13;
+constexpr std::uint64_t kTruncate = 1U << 14;
+
+constexpr std::uint64_t kReadAccess = kReadFile | kReadDirectory;
+constexpr std::uint64_t kWriteAccess = kReadAccess | kWriteFile | kRemoveDirectory | kRemoveFile |
+                                       kMakeDirectory | kMakeRegular | kRefer | kTruncate;
+
+struct Attributes {
+    std::uint64_t file_system;
+    std::uint64_t network;
+    std::uint64_t scopes;
+};
+
+/// What each version of the interface can refuse.
+Attributes everything(long version) {
+    Attributes all{(1U << 13) - 1, 0, 0};
+    if (version >= 2)
+        all.file_system |= kRefer;
+    if (version >= 3)
+        all.file_system |= kTruncate;
+    if (version >= 4)
+        all.network = 3;  // binding and connecting TCP sockets
+    if (version >= 5)
+        all.file_system |= 1U << 15;  // ioctl on devices opened from now on
+    if (version >= 6)
+        all.scopes = 3;  // abstract sockets of, and signals to, processes outside
+    return all;
+}
+
+Result<void> add_rule(int ruleset, const LandlockRule& rule, std::uint64_t handled) {
+    const FileDescriptor directory(
+        open(rule.directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!directory)
+        return fail_errno(errno, "cannot open {}", rule.directory);
+    landlock_path_beneath_attr attributes{};
+    attributes.allowed_access =
+        handled & (rule.access == LandlockAccess::Read ? kReadAccess : kWriteAccess);
+    attributes.parent_fd = directory.get();
+    if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &attributes, 0) != 0)
+        return fail_errno(errno, "cannot allow {} in the box", rule.directory);
+    return {};
+}
+
+}  // namespace
+
+Result<std::string> restrict_file_system(const std::vector<LandlockRule>& rules) {
+    const long version =
+        syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (version < 1)
+        return "this kernel has no Landlock; files are kept from the process by its user alone";
+    const Attributes attributes = everything(version);
+    // Older kernels know a shorter structure.
+    const std::size_t size = version >= 6 ? 24 : version >= 4 ? 16 : 8;
+    const FileDescriptor ruleset(
+        static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, size, 0)));
+    if (!ruleset)
+        return "Landlock refuses its rules (" + errno_text(errno) +
+               "); files are kept from the process by its user alone";
+    for (const LandlockRule& rule : rules)
+        DRAY_TRY(add_rule(ruleset.get(), rule, attributes.file_system));
+    if (syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0)
+        return "Landlock cannot be switched on (" + errno_text(errno) +
+               "); files are kept from the process by its user alone";
+    return "";
+}
+
+std::string shut_file_system() {
+    Result<std::string> warning = restrict_file_system({});
+    return warning ? *warning : warning.error().text();
+}
+
+}  // namespace dray::confine

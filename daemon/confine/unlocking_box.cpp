@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+
+#include "daemon/confine/confine.hpp"
+#include "daemon/confine/syscall_filter.hpp"
+
+namespace dray::confine {
+
+Result<void> box_unlocking(bool may_format) {
+    SyscallFilter filter(SCMP_ACT_KILL_PROCESS);
+    // The device, the copy of the header, the pipe or socket to whoever waits.
+    filter.allow({SCMP_SYS(read), SCMP_SYS(pread64), SCMP_SYS(write), SCMP_SYS(lseek), SCMP_SYS(fstat),
+                  SCMP_SYS(newfstatat), SCMP_SYS(fstatfs), SCMP_SYS(close), SCMP_SYS(memfd_create),
+                  SCMP_SYS(ftruncate), SCMP_SYS(pwrite64), SCMP_SYS(fcntl), SCMP_SYS(fadvise64),
+                  SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(poll)});
+    filter.allow_open(may_format);
+    filter.allow_if(SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, BLKGETSIZE64, 0});
+    // Memory, among it the key derivation's, locked against swapping where the limit allows.
+    filter.allow({SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise),
+                  SCMP_SYS(brk), SCMP_SYS(mlock), SCMP_SYS(munlock)});
+    filter.allow_threads();
+    filter.allow({SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn), SCMP_SYS(exit_group), SCMP_SYS(getrandom),
+                  SCMP_SYS(sysinfo), SCMP_SYS(uname), SCMP_SYS(clock_gettime), SCMP_SYS(getpid),
+                  SCMP_SYS(gettid), SCMP_SYS(getrusage)});
+    // Formatting goes on in this process, which then shuts itself in the serving box.
+    filter.allow({SCMP_SYS(prctl), SCMP_SYS(seccomp)});
+    filter.refuse({SCMP_SYS(openat2), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2),
+                   SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(statx)},
+                  EACCES);
+    if (may_format)
+        filter.allow({SCMP_SYS(fsync), SCMP_SYS(fdatasync)});
+    filter.allow_sanitizers();
+    return filter.install();
+}
+
+}  // namespace dray::confine

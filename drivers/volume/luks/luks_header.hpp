@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where a LUKS header begins and ends, read by ourselves, so that libcryptsetup can be given a copy: a
+// boxed process cannot open the device by its path.
+#pragma once
+
+#include "daemon/base/file_descriptor.hpp"
+#include "drivers/volume/volume.hpp"
+
+namespace dray::volume {
+
+/// No header with its key slots is longer.
+inline constexpr Bytes kMaxHeaderCopy = 64 * kMiB;
+
+struct LuksHeader {
+    /// 1 or 2.
+    int version = 0;
+    /// Bytes from the start of the device that hold both headers and all key slots.
+    Bytes length = 0;
+};
+
+/// NotFound: there is no LUKS header. Corrupt: there is one, but it makes no sense or the device ends
+/// within it. LimitReached: longer than kMaxHeaderCopy. Unsupported: an unknown version.
+Result<LuksHeader> find_luks_header(BlockDevice& device);
+
+/// A sealed memfd with the header.
+Result<FileDescriptor> copy_luks_header(BlockDevice& device, const LuksHeader& header);
+
+}  // namespace dray::volume

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "drivers/volume/signature.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <vector>
+
+namespace dray::volume {
+namespace {
+
+using namespace std::string_view_literals;
+
+struct Magic {
+    Signature signature;
+    std::size_t offset;
+    std::string_view bytes;
+};
+
+/// The first that fits counts: NTFS, exFAT and FAT also carry the mark of a partition table at 510.
+constexpr std::array kMagics{
+    Magic{Signature::Luks, 0, "LUKS\xba\xbe"sv},
+    Magic{Signature::BitLocker, 3, "-FVE-FS-"sv},
+    Magic{Signature::Ntfs, 3, "NTFS    "sv},
+    Magic{Signature::ExFat, 3, "EXFAT   "sv},
+    Magic{Signature::Xfs, 0, "XFSB"sv},
+    Magic{Signature::Apfs, 32, "NXSB"sv},
+    Magic{Signature::Ext, 1024 + 56, "\x53\xef"sv},
+    Magic{Signature::HfsPlus, 1024, "H+\x00\x04"sv},
+    Magic{Signature::HfsPlus, 1024, "HX\x00\x05"sv},
+    Magic{Signature::Btrfs, 65536 + 64, "_BHRfS_M"sv},
+    Magic{Signature::Fat, 54, "FAT12   "sv},
+    Magic{Signature::Fat, 54, "FAT16   "sv},
+    Magic{Signature::Fat, 82, "FAT32   "sv},
+    Magic{Signature::PartitionTable, 512, "EFI PART"sv},
+    Magic{Signature::PartitionTable, 4096, "EFI PART"sv},
+    Magic{Signature::PartitionTable, 510, "\x55\xaa"sv},
+};
+
+bool fits(std::span<const std::byte> start, const Magic& magic) {
+    return start.size() >= magic.offset + magic.bytes.size() &&
+           std::memcmp(start.data() + magic.offset, magic.bytes.data(), magic.bytes.size()) == 0;
+}
+
+/// "To Go" volumes look like FAT32 at first glance; the GUID of BitLocker stands at 424.
+bool is_to_go(std::span<const std::byte> start) {
+    constexpr std::string_view kGuid = "\x3b\xd6\x67\x49\x29\x2e\xd8\x4a\x83\x99\xf6\xa3\x39\xe3\xd0\x01"sv;
+    return fits(start, {Signature::BitLocker, 3, "MSWIN4.1"sv}) &&
+           fits(start, {Signature::BitLocker, 424, kGuid});
+}
+
+}  // namespace
+
+std::string_view to_string(Signature signature) {
+    switch (signature) {
+        case Signature::Nothing: return "nothing known";
+        case Signature::Luks: return "LUKS";
+        case Signature::BitLocker: return "BitLocker";
+        case Signature::PartitionTable: return "a partition table";
+        case Signature::Ext: return "ext4";
+        case Signature::Ntfs: return "NTFS";
+        case Signature::ExFat: return "exFAT";
+        case Signature::Fat: return "FAT";
+        case Signature::Xfs: return "XFS";
+        case Signature::Btrfs: return "Btrfs";
+        case Signature::HfsPlus: return "HFS+";
+        case Signature::Apfs: return "APFS";
+    }
+    return "nothing known";
+}
+
+bool is_filesystem(Signature signature) { return signature >= Signature::Ext; }
+
+Signature signature_of(std::span<const std::byte> start) {
+    if (is_to_go(start))
+        return Signature::BitLocker;
+    const auto* found =
+        std::find_if(kMagics.begin(), kMagics.end(), [&](const Magic& magic) { return fits(start, magic); });
+    return found == kMagics.end() ? Signature::Nothing : found->signature;
+}
+
+Result<Signature> read_signature(BlockDevice& device) {
+    const Bytes sector = device.sector_size();
+    const Bytes length = std::min<Bytes>(kSignatureBytes, device.size()) / sector * sector;
+    std::vector<std::byte> start(static_cast<std::size_t>(length));
+    DRAY_TRY(device.read(0, start));
+    return signature_of(start);
+}
+
+}  // namespace dray::volume

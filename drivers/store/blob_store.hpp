@@ -52,10 +52,13 @@ struct BlobStatus {
 /// One block or page range.
 struct Piece {
     Bytes offset = 0;
+    Bytes length = 0;
     /// Where the store keeps blocks by id, this is the one; Base64, may be empty.
     std::string id;
-    /// MD5 of `content`, by whoever verified it; the store may check it again and refuse as Corrupt.
+    /// MD5 of `content`, by whoever verified it; all zeros: none. The store may check it again and refuse
+    /// as Corrupt.
     Md5Hash md5{};
+    /// `length` bytes for put(); finish() does not look at it.
     std::span<const std::byte> content;
 };
 

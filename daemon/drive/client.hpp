@@ -52,6 +52,9 @@ public:
 
 private:
     Client(MessageSocket socket, SharedMemory ring);
+    Result<Unlocked> begin(const ToDrive& message, std::string* status);
+    Result<Reply> ask(const Request& request);
+    static Result<std::vector<Reply>> replies_of(const Message& message);
     MessageSocket socket_;
     SharedMemory ring_;
 };

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/drive/client.hpp"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+namespace dray::drive {
+namespace {
+
+constexpr int kLockFd = 6;
+constexpr const char* kLibexec = "/usr/libexec/dray/dray-drive";
+
+std::string program_path() {
+    std::array<char, 4096> path{};
+    const ssize_t length = readlink("/proc/self/exe", path.data(), path.size());
+    const std::string own(path.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
+    const std::string directory = own.substr(0, own.rfind('/') + 1);
+    // Beside the program, or, for the programs of a test suite, one level above them.
+    for (const char* place : {"dray-drive", "../dray-drive"})
+        if (const std::string candidate = directory + place;
+            !directory.empty() && access(candidate.c_str(), X_OK) == 0)
+            return candidate;
+    return kLibexec;
+}
+
+/// What a boxed program may know of its surroundings: where its log goes, and a sanitizer's options.
+std::vector<std::string> small_environment() {
+    std::vector<std::string> environment;
+    for (const char* name : {"JOURNAL_STREAM", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"})
+        if (const char* value = std::getenv(name); value != nullptr)
+            environment.push_back(std::string(name) + "=" + value);
+    return environment;
+}
+
+/// Between fork and exec: only calls that are safe after a fork of a program with threads.
+[[noreturn]] void become(const char* path, char* const* environment, const std::array<int, 4>& fds,
+                         pid_t parent) {
+    // It goes when the thread that started it goes; the check closes the gap before prctl.
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+        _exit(127);
+    std::array<int, 4> high{};
+    for (std::size_t i = 0; i < fds.size(); ++i) {
+        high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 16);
+        if (high[i] < 0)
+            _exit(127);
+    }
+    for (std::size_t i = 0; i < fds.size(); ++i)
+        if (dup2(high[i], kSocketFd + static_cast<int>(i)) < 0)
+            _exit(127);
+    if (close_range(kLockFd + 1, ~0U, 0) != 0)
+        _exit(127);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    const std::array<char*, 2> arguments{const_cast<char*>("dray-drive"), nullptr};
+    execve(path, arguments.data(), environment);
+    _exit(127);
+}
+
+Error died() { return {ErrorKind::Gone, "dray-drive has ended unexpectedly"}; }
+
+Error out_of_turn() { return {ErrorKind::Corrupt, "dray-drive sent a message out of turn"}; }
+
+}  // namespace
+
+Result<Child> spawn(int device_fd, int key_fd) {
+    DRAY_LET(auto ends, MessageSocket::make_pair());
+    const FileDescriptor null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    if (!null)
+        return fail_errno(errno, "cannot open /dev/null");
+    const std::string path = program_path();
+    std::vector<std::string> environment = small_environment();
+    std::vector<char*> pointers;
+    pointers.reserve(environment.size() + 1);
+    for (std::string& variable : environment)
+        pointers.push_back(variable.data());
+    pointers.push_back(nullptr);
+    const std::array<int, 4> fds{ends.second.fd(), device_fd, key_fd, null.get()};
+    const pid_t parent = getpid();
+
+    Child child;
+    child.pid = fork();
+    if (child.pid < 0)
+        return fail_errno(errno, "cannot start {}", path);
+    if (child.pid == 0)
+        become(path.c_str(), pointers.data(), fds, parent);
+    child.socket = std::move(ends.first);
+    return child;
+}
+
+Client::Client(MessageSocket socket, SharedMemory ring)
+    : socket_(std::move(socket)), ring_(std::move(ring)) {}
+
+Result<Client> Client::connect(MessageSocket socket, Setup setup) {
+    DRAY_LET(const FileDescriptor memory, make_shared_memfd("dray-ring", setup.ring_size));
+    DRAY_LET(SharedMemory ring, SharedMemory::map(memory.get(), setup.ring_size));
+    const std::array<int, 1> descriptors{memory.get()};
+    if (!socket.send(encode(ToDrive(setup)), descriptors))
+        return fail(died());
+    return Client(std::move(socket), std::move(ring));
+}
+
+Result<Unlocked> Client::begin(const ToDrive& message, std::string* status) {
+    if (!socket_.send(encode(message)))
+        return fail(died());
+    Result<Message> received = socket_.receive();
+    if (!received)
+        return fail(died());
+    DRAY_LET(FromDrive answer, decode_from_drive(received->bytes));
+    if (auto* unlocked = std::get_if<Unlocked>(&answer))
+        return std::move(*unlocked);
+    if (const auto* failed = std::get_if<UnlockFailed>(&answer)) {
+        if (status != nullptr)
+            *status = failed->status;
+        return fail(to_error(failed->failure));
+    }
+    return fail(out_of_turn());
+}
+
+Result<Unlocked> Client::unlock(const std::string& volume_id, std::string* status) {
+    return begin(Unlock{volume_id}, status);
+}
+
+Result<Unlocked> Client::format(const Format& format) { return begin(format, nullptr); }
+
+Result<void> Client::submit(std::span<const Request> requests) {
+    Batch batch;
+    batch.requests.assign(requests.begin(), requests.end());
+    const std::vector<std::byte> bytes = encode(ToDrive(batch));
+    // Many long paths may be more than one message holds.
+    if (requests.size() > 1 && (bytes.size() > kMaxMessage || requests.size() > kMaxBatch)) {
+        DRAY_TRY(submit(requests.first(requests.size() / 2)));
+        return submit(requests.subspan(requests.size() / 2));
+    }
+    Result<void> sent = socket_.send(bytes);
+    if (!sent && sent.error().kind() == ErrorKind::Gone)
+        return fail(died());
+    return sent;
+}
+
+Result<std::vector<Reply>> Client::replies_of(const Message& message) {
+    DRAY_LET(FromDrive answer, decode_from_drive(message.bytes));
+    auto* replies = std::get_if<Replies>(&answer);
+    if (replies == nullptr)
+        return fail(out_of_turn());
+    return std::move(replies->replies);
+}
+
+Result<std::vector<Reply>> Client::receive() {
+    Result<Message> message = socket_.receive();
+    if (!message)
+        return fail(message.error().kind() == ErrorKind::Gone ? died() : message.error());
+    DRAY_LET(std::vector<Reply> replies, replies_of(*message));
+    DRAY_LET(std::vector<Reply> more, try_receive());
+    std::move(more.begin(), more.end(), std::back_inserter(replies));
+    return replies;
+}
+
+Result<std::vector<Reply>> Client::try_receive() {
+    std::vector<Reply> all;
+    // What dray-drive can have answered is bounded by what is in flight.
+    while (all.size() < 4 * kMaxInFlight) {
+        Result<std::optional<Message>> message = socket_.try_receive();
+        if (!message) {
+            // What came before the end still counts; the end shows at the next call.
+            if (!all.empty())
+                return all;
+            return fail(message.error().kind() == ErrorKind::Gone ? died() : message.error());
+        }
+        const std::optional<Message>& waiting = *message;
+        if (!waiting)
+            return all;
+        DRAY_LET(std::vector<Reply> replies, replies_of(*waiting));
+        std::move(replies.begin(), replies.end(), std::back_inserter(all));
+    }
+    return all;
+}
+
+Result<Reply> Client::ask(const Request& request) {
+    DRAY_TRY(submit({&request, 1}));
+    DRAY_LET(const std::vector<Reply> replies, receive());
+    if (replies.size() != 1)
+        return fail(out_of_turn());
+    return replies.front();
+}
+
+Result<Bytes> Client::open(std::uint32_t file, const std::string& path) {
+    DRAY_LET(const Reply reply, ask(Open{file, path}));
+    if (const auto* opened = std::get_if<Opened>(&reply); opened != nullptr && opened->file == file)
+        return opened->size;
+    if (const auto* failed = std::get_if<OpenFailed>(&reply))
+        return fail(to_error(failed->failure));
+    return fail(out_of_turn());
+}
+
+Result<void> Client::close(std::uint32_t file) {
+    const Request request = Close{file};
+    return submit({&request, 1});
+}
+
+Result<void> Client::read(std::uint32_t file, Bytes offset, std::span<std::byte> content) {
+    while (!content.empty()) {
+        const std::size_t part = std::min<std::size_t>({content.size(), kMaxRead, ring().size()});
+        DRAY_TRY(call(Read{1, file, offset, part, 0}));
+        std::memcpy(content.data(), ring().data(), part);
+        content = content.subspan(part);
+        offset += part;
+    }
+    return {};
+}
+
+Result<void> Client::call(const Request& request) {
+    if (std::holds_alternative<Close>(request))
+        return submit({&request, 1});
+    DRAY_LET(const Reply reply, ask(request));
+    if (const auto* failed = std::get_if<OpenFailed>(&reply))
+        return fail(to_error(failed->failure));
+    if (const auto* failed = std::get_if<ReadFailed>(&reply))
+        return fail(to_error(failed->failure));
+    if (const auto* failed = std::get_if<Failed>(&reply))
+        return fail(to_error(failed->failure));
+    return {};
+}
+
+}  // namespace dray::drive

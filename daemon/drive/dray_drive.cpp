@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// dray-drive: unlocks one drive, reads its file system in its own address space, and hands content over
+// in shared memory. It holds a device, a key and a socket, and shuts itself in before it looks at the
+// device. Started by drayd or drayctl only; protocol.hpp says with which descriptors.
+#include <fcntl.h>
+#include <malloc.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+#include <utility>
+
+#include "daemon/base/log.hpp"
+#include "daemon/base/memfd.hpp"
+#include "daemon/confine/confine.hpp"
+#include "daemon/drive/drive_server.hpp"
+#include "daemon/drive/unlock_child.hpp"
+#include "drivers/filesystem/open_filesystem.hpp"
+#include "drivers/volume/luks/luks_volume.hpp"
+
+#if defined(__SANITIZE_ADDRESS__)
+// Looking for leaks at the end takes ptrace, which no box allows.
+extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
+#endif
+
+namespace dray::drive {
+namespace {
+
+constexpr int kLockFd = 6;
+constexpr Bytes kMaxRing = 8 * kGiB;
+
+struct Peer {
+    MessageSocket socket;
+    Setup setup;
+    SharedMemory ring;
+};
+
+/// What must happen while files can still be opened.
+Result<void> prepare() {
+    // Threads of the key derivation would map an arena of 128 MiB each, and messages are as long as what
+    // malloc maps anew every time.
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_MMAP_THRESHOLD, 16 * 1024 * 1024);
+    (void)mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
+    tzset();
+    const rlimit none{0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);  // lowering a limit does not fail
+    DRAY_TRY(confine::drop_privileges());
+    DRAY_TRY(volume::warm_up_unlocking());
+    if (const std::string warning = confine::shut_file_system(); !warning.empty())
+        log::warning("{}", warning);
+    return {};
+}
+
+Result<ToDrive> receive(Peer& peer, std::vector<FileDescriptor>* descriptors = nullptr) {
+    DRAY_LET(Message message, peer.socket.receive());
+    if (descriptors != nullptr)
+        *descriptors = std::move(message.descriptors);
+    return decode_to_drive(message.bytes);
+}
+
+Result<Peer> meet_peer() {
+    Peer peer;
+    peer.socket = MessageSocket(FileDescriptor(kSocketFd));
+    std::vector<FileDescriptor> descriptors;
+    DRAY_LET(const ToDrive first, receive(peer, &descriptors));
+    const auto* setup = std::get_if<Setup>(&first);
+    if (setup == nullptr || descriptors.size() != 1)
+        return fail(ErrorKind::Corrupt, "the peer did not begin with Setup and a ring");
+    if (setup->ring_size > kMaxRing)
+        return fail(ErrorKind::InvalidArgument, "a ring of {} bytes is too large", setup->ring_size);
+    peer.setup = *setup;
+    DRAY_LET(peer.ring, SharedMemory::map(descriptors.front().get(), setup->ring_size));
+    return peer;
+}
+
+/// The peer has to be told; then there is nothing left to do here.
+Result<void> give_up(Peer& peer, const Error& error, const std::string& status) {
+    return peer.socket.send(encode(FromDrive(UnlockFailed{to_failure(error), status})));
+}
+
+Result<void> serve_reading(Peer& peer, const Unlock& unlock) {
+    Result<std::unique_ptr<volume::DeviceFile>> device =
+        volume::DeviceFile::open(FileDescriptor(kDeviceFd));
+    if (!device)
+        return give_up(peer, device.error(), volume::kDiskOperationFailed);
+    FileDescriptor key(kKeyFd);
+    const volume::UnlockPolicy policy{peer.setup.unlock_memory, peer.setup.allow_plain, unlock.volume_id};
+    DRAY_LET(UnlockChild child, UnlockChild::start(**device, key.get(), policy, [&peer] {
+                 peer.ring = SharedMemory();
+                 peer.socket = MessageSocket();
+             }));
+    // Only the child needs the key, and only formatting the lock.
+    key = FileDescriptor();
+    close(kLockFd);
+    DRAY_TRY(confine::box_serving(false));
+
+    auto answer = child.wait(peer.socket.fd());
+    if (!answer)
+        return {};
+    if (!*answer)
+        return give_up(peer, answer->error().error, answer->error().status);
+    volume::UnlockedVolume& unlocked = **answer;
+
+    std::unique_ptr<volume::BlockDevice> luks;
+    if (unlocked.identity.type != "plain") {
+        auto opened = volume::LuksVolume::open(**device, unlocked.key, unlocked.segment);
+        if (!opened)
+            return give_up(peer, opened.error(), volume::kUnlockVolumeFailed);
+        luks = *std::move(opened);
+        unlocked.key.wipe();
+    }
+    volume::BlockDevice& volume = luks ? *luks : **device;
+    auto filesystem = fs::open_filesystem(volume);
+    if (!filesystem)
+        return give_up(peer, filesystem.error().error, filesystem.error().status);
+
+    DRAY_TRY(peer.socket.send(encode(FromDrive(
+        Unlocked{unlocked.identity.type, unlocked.identity.id, std::string((*filesystem)->type()),
+                 (*filesystem)->notice(), volume.size()}))));
+    return DriveServer(peer.socket, peer.ring.bytes(), filesystem->get(), nullptr).serve();
+}
+
+/// While the whole disk's node is locked, udev leaves it alone.
+Result<void> lock_whole_disk() {
+    struct stat status {};
+    if (fstat(kLockFd, &status) != 0 || !S_ISBLK(status.st_mode))
+        return {};
+    if (flock(kLockFd, LOCK_EX | LOCK_NB) != 0)
+        return fail_errno(errno, "somebody else is using the disk");
+    return {};
+}
+
+Result<std::unique_ptr<Filler>> format_device(volume::DeviceFile& device, const Format& format) {
+    DRAY_TRY(lock_whole_disk());
+    DRAY_TRY(confine::box_unlocking(true));
+    const FileDescriptor key_fd(kKeyFd);
+    DRAY_LET(const SecretBytes key, read_sealed_memfd(key_fd.get(), kMaxKeyBytes));
+    return Filler::format(device, key, format);
+}
+
+Result<void> serve_filling(Peer& peer, const Format& format) {
+    Result<std::unique_ptr<volume::DeviceFile>> device =
+        volume::DeviceFile::open(FileDescriptor(kDeviceFd));
+    if (!device)
+        return give_up(peer, device.error(), volume::kDiskOperationFailed);
+    Result<std::unique_ptr<Filler>> filler = format_device(**device, format);
+    if (!filler)
+        return give_up(peer, filler.error(), volume::kDiskOperationFailed);
+    DRAY_TRY(confine::box_serving(true));
+    DRAY_TRY(peer.socket.send(encode(FromDrive((*filler)->describe()))));
+    return DriveServer(peer.socket, peer.ring.bytes(), nullptr, filler->get()).serve();
+}
+
+Result<void> run() {
+    DRAY_TRY(prepare());
+    DRAY_LET(Peer peer, meet_peer());
+    DRAY_LET(const ToDrive go, receive(peer));
+    if (const auto* unlock = std::get_if<Unlock>(&go))
+        return serve_reading(peer, *unlock);
+    if (const auto* format = std::get_if<Format>(&go))
+        return serve_filling(peer, *format);
+    return fail(ErrorKind::Corrupt, "the peer asked for work before unlocking");
+}
+
+bool has_descriptors() {
+    for (const int fd : {kSocketFd, kDeviceFd, kKeyFd})
+        if (fcntl(fd, F_GETFD) < 0)
+            return false;
+    return true;
+}
+
+}  // namespace
+}  // namespace dray::drive
+
+int main() {
+    using namespace dray;
+    log::start("dray-drive", log::Level::Info);
+    if (!drive::has_descriptors()) {
+        log::error("dray-drive is started by dray itself, not by hand");
+        return 2;
+    }
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);  // the socket's end is the other sign, and the surer one
+    const Result<void> done = drive::run();
+    if (!done && done.error().kind() != ErrorKind::Gone) {
+        log::error("{}", done.error().text());
+        _exit(1);
+    }
+    // Without destructors and exit handlers: nothing here needs them, and the box need not allow for them.
+    _exit(0);
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/drive/protocol.hpp"
+
+#include <gtest/gtest.h>
+
+#include <iostream>
+#include <random>
+
+namespace dray::drive {
+namespace {
+
+template <typename Message>
+Message round_trip_to_drive(const Message& message) {
+    const Result<ToDrive> decoded = decode_to_drive(encode(ToDrive(message)));
+    EXPECT_TRUE(decoded) << decoded.error().text();
+    return std::get<Message>(*decoded);
+}
+
+TEST(DriveProtocol, SetupUnlockAndFormatComeBackAsTheyWere) {
+    const drive::Setup setup = round_trip_to_drive(drive::Setup{96 * kMiB, 2 * kGiB, true});
+    EXPECT_EQ(setup.ring_size, 96 * kMiB);
+    EXPECT_EQ(setup.unlock_memory, 2 * kGiB);
+    EXPECT_TRUE(setup.allow_plain);
+    EXPECT_EQ(round_trip_to_drive(Unlock{"0a1b"}).volume_id, "0a1b");
+    const Format format = round_trip_to_drive(Format{1ULL << 40, "lyon", 77, 123, true});
+    EXPECT_EQ(format.size, 1ULL << 40);
+    EXPECT_EQ(format.label, "lyon");
+    EXPECT_EQ(format.inodes, 77U);
+    EXPECT_EQ(format.derivation_memory, 123U);
+    EXPECT_TRUE(format.is_key_random);
+}
+
+TEST(DriveProtocol, EveryRequestComesBackAsItWas) {
+    const Batch batch = round_trip_to_drive(
+        Batch{{Open{511, "a/b"}, Close{3}, Read{7, 2, 5, kMaxRead, 8192}, MakeDirectory{"d"},
+               Create{1, "f", 99, 1234567}, Write{8, 1, 4096, 512, 4096}, Finish{}}});
+    ASSERT_EQ(batch.requests.size(), 7U);
+    EXPECT_EQ(std::get<Open>(batch.requests[0]).path, "a/b");
+    EXPECT_EQ(std::get<Open>(batch.requests[0]).file, 511U);
+    EXPECT_EQ(std::get<Close>(batch.requests[1]).file, 3U);
+    const Read read = std::get<Read>(batch.requests[2]);
+    EXPECT_EQ(read.request, 7U);
+    EXPECT_EQ(read.offset, 5U);
+    EXPECT_EQ(read.length, kMaxRead);
+    EXPECT_EQ(read.ring_offset, 8192U);
+    EXPECT_EQ(std::get<MakeDirectory>(batch.requests[3]).path, "d");
+    const Create create = std::get<Create>(batch.requests[4]);
+    EXPECT_EQ(create.size, 99U);
+    EXPECT_EQ(create.modified_usec, 1234567U);
+    EXPECT_EQ(std::get<Write>(batch.requests[5]).request, 8U);
+    EXPECT_TRUE(std::holds_alternative<Finish>(batch.requests[6]));
+}
+
+TEST(DriveProtocol, EveryReplyComesBackAsItWas) {
+    const FromDrive message = Replies{{Opened{1, 2}, OpenFailed{3, {ErrorKind::NotFound, "no"}}, ReadDone{4},
+                                       ReadFailed{5, {ErrorKind::Gone, "gone"}}, Done{6},
+                                       Failed{7, {ErrorKind::NoSpace, "full"}}}};
+    const Result<FromDrive> decoded = decode_from_drive(encode(message));
+    ASSERT_TRUE(decoded);
+    const auto& replies = std::get<Replies>(*decoded).replies;
+    ASSERT_EQ(replies.size(), 6U);
+    EXPECT_EQ(std::get<Opened>(replies[0]).size, 2U);
+    EXPECT_EQ(std::get<OpenFailed>(replies[1]).failure.kind, ErrorKind::NotFound);
+    EXPECT_EQ(std::get<ReadDone>(replies[2]).request, 4U);
+    EXPECT_EQ(std::get<ReadFailed>(replies[3]).failure.message, "gone");
+    EXPECT_EQ(std::get<Done>(replies[4]).request, 6U);
+    EXPECT_EQ(std::get<Failed>(replies[5]).failure.kind, ErrorKind::NoSpace);
+}
+
+TEST(DriveProtocol, RefusesWhatLiesBeyondItsLimits) {
+    struct Row {
+        const char* what;
+        ToDrive message;
+        bool is_legal;
+    };
+    const std::vector<Row> rows{
+        {"the last file number", Batch{{Open{kMaxFiles - 1, "a"}}}, true},
+        {"a file number too many", Batch{{Open{kMaxFiles, "a"}}}, false},
+        {"the longest read", Batch{{Read{1, 0, 0, kMaxRead, 0}}}, true},
+        {"a longer read", Batch{{Read{1, 0, 0, kMaxRead + 1, 0}}}, false},
+        {"an extent off its alignment", Batch{{Read{1, 0, 0, 1, kRingAlignment + 512}}}, false},
+        {"the longest path", Batch{{Open{0, std::string(kMaxPath, 'x')}}}, true},
+        {"a longer path", Batch{{Open{0, std::string(kMaxPath + 1, 'x')}}}, false},
+        {"a full batch", Batch{std::vector<Request>(kMaxBatch, Finish{})}, true},
+        {"a batch too long", Batch{std::vector<Request>(kMaxBatch + 1, Finish{})}, false},
+    };
+    for (const Row& row : rows)
+        EXPECT_EQ(decode_to_drive(encode(row.message)).has_value(), row.is_legal) << row.what;
+}
+
+TEST(DriveProtocol, AMessageOfOneSideIsNoneOfTheOther) {
+    EXPECT_FALSE(decode_from_drive(encode(ToDrive(Unlock{}))));
+    EXPECT_FALSE(decode_to_drive(encode(FromDrive(Replies{}))));
+}
+
+TEST(DriveProtocol, NoBytesMakeTheDecodersStumble) {
+    const auto seed = std::random_device{}();
+    std::cout << "seed " << seed << '\n';
+    std::mt19937 random(seed);
+    const std::vector<std::byte> valid = encode(
+        ToDrive(Batch{{Open{1, "path"}, Read{1, 1, 0, 4096, 0}, Create{2, "x", 3, 4}, Close{1}}}));
+    const std::vector<std::byte> valid_reply = encode(
+        FromDrive(Replies{{Opened{1, 2}, ReadFailed{5, {ErrorKind::Gone, "gone"}}, Done{6}}}));
+    for (int round = 0; round < 50000; ++round) {
+        std::vector<std::byte> bytes = round % 2 == 0 ? valid : valid_reply;
+        const unsigned changes = 1 + random() % 4;
+        for (unsigned i = 0; i < changes; ++i)
+            bytes[random() % bytes.size()] = static_cast<std::byte>(random());
+        bytes.resize(random() % (bytes.size() + 8));
+        // What decodes must be within the limits, whatever it means.
+        const Result<ToDrive> decoded = decode_to_drive(bytes);
+        if (decoded && std::holds_alternative<Batch>(*decoded)) {
+            EXPECT_LE(std::get<Batch>(*decoded).requests.size(), kMaxBatch);
+        }
+        (void)decode_from_drive(bytes);  // not crashing is all that is asked
+    }
+}
+
+TEST(DriveProtocol, FailuresKeepKindAndTheWholeSentence) {
+    const Error error(Error(ErrorKind::Gone, "the device is gone"), "lab/disk.img");
+    const Failure failure = to_failure(error);
+    EXPECT_EQ(failure.kind, ErrorKind::Gone);
+    EXPECT_EQ(to_error(failure).text(), "lab/disk.img: the device is gone");
+}
+
+}  // namespace
+}  // namespace dray::drive

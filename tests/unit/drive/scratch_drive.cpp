@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/unit/drive/scratch_drive.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <openssl/evp.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <random>
+#include <stdexcept>
+
+#include "daemon/base/file.hpp"
+#include "daemon/base/handle.hpp"
+
+namespace dray::test {
+
+ScratchDirectory::ScratchDirectory() {
+    const char* base = std::getenv("TMPDIR");
+    std::string name = std::string(base != nullptr ? base : "/var/tmp") + "/dray-drive-test-XXXXXX";
+    if (mkdtemp(name.data()) == nullptr)
+        throw std::runtime_error("cannot make a scratch directory");
+    path_ = name;
+}
+
+ScratchDirectory::~ScratchDirectory() {
+    std::error_code ignored;  // leaving files behind does no harm to the test
+    std::filesystem::remove_all(path_, ignored);
+}
+
+void run(const std::string& command) {
+    ASSERT_EQ(std::system((command + " >/dev/null 2>&1").c_str()), 0) << command;
+}
+
+std::vector<std::byte> random_bytes(std::uint64_t seed, std::size_t size) {
+    std::mt19937_64 random(seed);
+    std::vector<std::byte> bytes(size);
+    for (std::byte& byte : bytes)
+        byte = static_cast<std::byte>(random());
+    return bytes;
+}
+
+void write_bytes(const std::string& path, std::span<const std::byte> bytes) {
+    std::ofstream out(path, std::ios::binary);
+    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    ASSERT_TRUE(out.good()) << path;
+}
+
+std::vector<std::byte> read_bytes(const std::string& path) {
+    const Result<std::string> content = read_file(path, 4 * kGiB);
+    EXPECT_TRUE(content) << path;
+    const auto bytes = std::as_bytes(std::span(content->data(), content->size()));
+    return {bytes.begin(), bytes.end()};
+}
+
+FileDescriptor open_or_die(const std::string& path, int flags) {
+    Result<FileDescriptor> fd = open_file(path, flags);
+    if (!fd)
+        throw std::runtime_error(fd.error().text());
+    return *std::move(fd);
+}
+
+namespace {
+
+/// What dm-crypt would write: AES-XTS, each sector with its own tweak, counted in units of 512 bytes.
+void encrypt_into(const std::string& plain_path, const std::string& image, std::size_t data_offset,
+                  std::span<const std::byte> key, std::size_t sector_size) {
+    std::ifstream plain(plain_path, std::ios::binary);
+    std::fstream out(image, std::ios::binary | std::ios::in | std::ios::out);
+    out.seekp(static_cast<std::streamoff>(data_offset));
+    std::vector<char> sector(sector_size);
+    std::vector<char> cipher_text(sector_size);
+    for (std::uint64_t number = 0; plain.read(sector.data(), static_cast<std::streamsize>(sector_size)); ++number) {
+        const Handle<EVP_CIPHER_CTX, EVP_CIPHER_CTX_free> context(EVP_CIPHER_CTX_new());
+        std::array<unsigned char, 16> tweak{};
+        const std::uint64_t unit = number * (sector_size / 512);
+        std::memcpy(tweak.data(), &unit, sizeof unit);
+        int length = 0;
+        ASSERT_EQ(EVP_EncryptInit_ex(context.get(), EVP_aes_256_xts(), nullptr,
+                                     reinterpret_cast<const unsigned char*>(key.data()), tweak.data()),
+                  1);
+        ASSERT_EQ(EVP_EncryptUpdate(context.get(), reinterpret_cast<unsigned char*>(cipher_text.data()),
+                                    &length, reinterpret_cast<const unsigned char*>(sector.data()),
+                                    static_cast<int>(sector_size)),
+                  1);
+        out.write(cipher_text.data(), static_cast<std::streamsize>(sector_size));
+    }
+    ASSERT_TRUE(out.good());
+}
+
+}  // namespace
+
+void make_drive(const ScratchDirectory& scratch, const std::string& tree, const std::string& image,
+                const std::string& key_file, const DriveOptions& options) {
+    const std::string plain = scratch / "plain.img";
+    const std::string volume_key = scratch / "volume.key";
+    std::filesystem::remove(plain);
+    std::filesystem::remove(volume_key);
+    run("truncate -s " + std::to_string(options.size_mib) + "M " + plain);
+    run("mke2fs -q -F -t ext4 " + options.mke2fs_options + " -d " + tree + " " + plain);
+    std::filesystem::remove(image);
+    run("truncate -s " + std::to_string(options.size_mib + 16) + "M " + image);
+    const std::string sector = options.type == "luks2" ? " --sector-size " + std::to_string(options.sector_size) : "";
+    run("cryptsetup luksFormat -q --type " + options.type + sector +
+        " --cipher aes-xts-plain64 --key-size 512 --pbkdf " + options.derivation + " --key-file " + key_file + " " +
+        image);
+    run("cryptsetup luksDump -q --dump-volume-key --volume-key-file " + volume_key + " --key-file " + key_file + " " +
+        image);
+    const std::size_t offset = options.type == "luks2" ? 16 * kMiB : 2 * kMiB;
+    encrypt_into(plain, image, offset, read_bytes(volume_key), options.type == "luks2" ? options.sector_size : 512);
+}
+
+}  // namespace dray::test

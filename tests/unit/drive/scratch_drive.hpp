@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Encrypted drive images made by other programs than dray's: mke2fs fills an ext4, cryptsetup writes the
+// header, and OpenSSL encrypts the sectors one by one.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "daemon/base/file_descriptor.hpp"
+
+namespace dray::test {
+
+/// A directory that goes away at the end of the test. On a disk, not in memory: memory file systems hide
+/// mistakes in alignment.
+class ScratchDirectory {
+public:
+    ScratchDirectory();
+    ScratchDirectory(const ScratchDirectory&) = delete;
+    ScratchDirectory& operator=(const ScratchDirectory&) = delete;
+    ~ScratchDirectory();
+    std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+    const std::filesystem::path& path() const { return path_; }
+
+private:
+    std::filesystem::path path_;
+};
+
+/// Runs a program and fails the test if it fails.
+void run(const std::string& command);
+
+std::vector<std::byte> random_bytes(std::uint64_t seed, std::size_t size);
+void write_bytes(const std::string& path, std::span<const std::byte> bytes);
+std::vector<std::byte> read_bytes(const std::string& path);
+
+struct DriveOptions {
+    std::string type = "luks2";
+    unsigned sector_size = 512;
+    /// What follows --pbkdf.
+    std::string derivation = "pbkdf2 --pbkdf-force-iterations 1000";
+    std::string mke2fs_options = "";
+    std::size_t size_mib = 32;
+};
+
+/// Makes `image` from the files below `tree`.
+void make_drive(const ScratchDirectory& scratch, const std::string& tree, const std::string& image,
+                const std::string& key_file, const DriveOptions& options);
+
+FileDescriptor open_or_die(const std::string& path, int flags);
+
+}  // namespace dray::test

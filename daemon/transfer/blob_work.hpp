@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One blob on its way from the drive into the store: what import.cpp knows of it while it is in flight.
+// Touched by the reading thread alone, but for what a lane was handed.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/base/digest.hpp"
+#include "daemon/format/copy_log.hpp"
+#include "daemon/format/drive_manifest.hpp"
+#include "daemon/model/blob_name.hpp"
+#include "drivers/store/blob_store.hpp"
+
+namespace dray::transfer {
+
+struct BlobWork {
+    std::uint64_t index = 0;
+    format::ManifestBlob blob;
+    BlobName name;
+    /// The number dray-drive knows its file by.
+    std::uint32_t file = 0;
+    std::optional<Bytes> file_size;
+    std::optional<Error> open_error;
+    /// Null for a blob that goes in one request.
+    std::unique_ptr<store::BlobWriter> writer;
+    /// nullopt: not dealt with yet.
+    std::vector<std::optional<format::PieceOutcome>> pieces;
+    store::BlobProperties properties;
+    store::BlobMetadata metadata;
+    std::optional<format::SideFileOutcome> properties_outcome;
+    std::optional<format::SideFileOutcome> metadata_outcome;
+    /// Opens, reads and puts that have not answered.
+    unsigned outstanding = 0;
+    /// Nothing more will be asked of the drive for it.
+    bool is_issued = false;
+    bool is_finishing = false;
+    /// Of a piece that comes in several parts: their hash so far.
+    std::optional<Digest> digest;
+    Bytes bytes_counted = 0;
+
+    bool is_whole() const { return blob.pieces.size() <= 1 && !blob.is_page_blob; }
+    bool has_bad_piece() const {
+        for (const auto& piece : pieces)
+            if (piece && *piece != format::PieceOutcome::Completed)
+                return true;
+        return false;
+    }
+    bool is_complete() const {
+        for (const auto& piece : pieces)
+            if (piece != format::PieceOutcome::Completed)
+                return false;
+        return true;
+    }
+};
+
+/// A part of a piece in the ring: at most drive::kMaxRead bytes.
+struct Part {
+    BlobWork* work = nullptr;
+    std::size_t piece = 0;
+    Bytes offset = 0;
+    Bytes length = 0;
+    Bytes ring_offset = 0;
+    bool is_first = false;
+    bool is_last = false;
+};
+
+}  // namespace dray::transfer

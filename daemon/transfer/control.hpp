@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the main thread and the copying threads share: counters up, stop and drain point down. Nothing else
+// goes between them.
+#pragma once
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <utility>
+
+#include "daemon/base/file_descriptor.hpp"
+#include "daemon/base/units.hpp"
+#include "daemon/model/drive.hpp"
+
+namespace dray::transfer {
+
+/// Written by the copying threads, read by the main thread.
+class ProgressCounters {
+public:
+    std::atomic<Bytes> bytes_done = 0;
+    std::atomic<Bytes> bytes_total = 0;
+    std::atomic<Bytes> bytes_succeeded = 0;
+    std::atomic<std::uint64_t> blobs_done = 0;
+    std::atomic<std::uint64_t> blobs_total = 0;
+    std::atomic<std::uint64_t> blobs_failed = 0;
+    std::atomic<std::uint64_t> pieces_journaled = 0;
+    /// A string literal: word of azure-import-export.md 3.5.
+    std::atomic<const char*> phase = "Unlocking";
+
+    Counters counters() const {
+        return {bytes_done, bytes_total, bytes_succeeded, blobs_done, blobs_total, blobs_failed};
+    }
+    void set_file(std::string file) {
+        const std::lock_guard lock(mutex_);
+        file_ = std::move(file);
+    }
+    std::string file() const {
+        const std::lock_guard lock(mutex_);
+        return file_;
+    }
+
+private:
+    mutable std::mutex mutex_;
+    std::string file_;
+};
+
+/// Written by the main thread, read by the copying threads.
+class Control {
+public:
+    Control() : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+    void request_stop() {
+        is_stopping_ = true;
+        stop_.request_stop();
+        wake();
+    }
+    /// Only tightens.
+    void drain(DrainMode mode) {
+        const int point = static_cast<int>(mode);
+        int now = drain_.load();
+        while (now < point && !drain_.compare_exchange_weak(now, point)) {
+        }
+        wake();
+    }
+    bool is_stopping() const { return is_stopping_; }
+    bool is_draining_to(DrainMode mode) const { return drain_ >= static_cast<int>(mode); }
+    /// Ends waits for a store that is held.
+    std::stop_token stop_token() const { return stop_.get_token(); }
+
+    /// Readable after wake(); clear() makes it quiet again.
+    int wake_fd() const { return wake_.get(); }
+    void wake() const {
+        const std::uint64_t one = 1;
+        (void)!write(wake_.get(), &one, sizeof one);  // full means that it is readable already
+    }
+    void clear() const {
+        std::uint64_t count = 0;
+        (void)!read(wake_.get(), &count, sizeof count);
+    }
+
+    void grant_unlock() {
+        const std::lock_guard lock(mutex_);
+        may_unlock_ = true;
+        granted_.notify_all();
+    }
+    void wait_for_unlock() {
+        std::unique_lock lock(mutex_);
+        granted_.wait(lock, [&] { return may_unlock_; });
+    }
+
+private:
+    std::atomic<bool> is_stopping_ = false;
+    std::atomic<int> drain_ = -1;
+    std::stop_source stop_;
+    FileDescriptor wake_;
+    std::mutex mutex_;
+    std::condition_variable granted_;
+    bool may_unlock_ = false;
+};
+
+}  // namespace dray::transfer

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Copies what the manifest names from the drive into the store. One thread plans, reads and verifies; lanes
+// put what was verified; the journal remembers. Pieces are asked for in document order, many at once.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "daemon/base/clock.hpp"
+#include "daemon/drive/client.hpp"
+#include "daemon/transfer/blob_work.hpp"
+#include "daemon/transfer/control.hpp"
+#include "daemon/transfer/journal.hpp"
+#include "daemon/transfer/lanes.hpp"
+#include "daemon/transfer/ring_allocator.hpp"
+#include "daemon/transfer/spool.hpp"
+
+namespace dray::transfer {
+
+/// How a copy came to its end.
+enum class CopyEnd { Done, Drained, Stopped };
+
+/// Reads `content` as the manifest's metadata or properties file: hash, grammar. What is wrong is the
+/// outcome; a right one fills the argument.
+format::SideFileOutcome take_metadata(std::span<const std::byte> content, const Md5Hash& hash,
+                                      store::BlobMetadata& metadata);
+format::SideFileOutcome take_properties(std::span<const std::byte> content, const Md5Hash& hash,
+                                        store::BlobProperties& properties);
+
+class Import {
+public:
+    struct Parts {
+        drive::Client& drive;
+        store::BlobStore& store;
+        Journal& journal;
+        Control& control;
+        ProgressCounters& progress;
+        const Clock& clock;
+        unsigned requests;
+    };
+
+    explicit Import(Parts parts);
+
+    /// Gone: the device went away (Error kind Gone). Internal: dray-drive died. Other errors are the store's
+    /// or the journal's: a fault that the site can mend.
+    Result<CopyEnd> run(const Spool& spool);
+
+private:
+    // Planning: what is next, and whether it is to be done at all.
+    Result<void> admit(std::uint64_t index, format::ManifestBlob&& blob);
+    Result<bool> is_known(std::uint64_t index, const format::ManifestBlob& blob);
+    Result<bool> was_committed(BlobWork& work);
+    Result<bool> is_taken(BlobWork& work);
+    Result<void> begin(std::unique_ptr<BlobWork> work);
+    Result<void> begin_upload(BlobWork& work);
+    Result<void> issue_piece(BlobWork& work, std::size_t piece);
+    Result<void> fetch_side_files(BlobWork& work);
+    Result<format::SideFileOutcome> fetch_side_file(const format::SideFile& file, std::vector<std::byte>& content);
+
+    // The drive: requests out, replies in.
+    void ask(drive::Request request);
+    Result<void> flush();
+    /// Waits until something has happened, and deals with it.
+    Result<void> pump();
+    Result<void> heard(const drive::Reply& reply);
+    Result<void> arrived(const Part& part);
+    void read_failed(const Part& part, const drive::Failure& failure);
+
+    // Verifying and putting.
+    bool verify(const Part& part);
+    void put_part(const Part& part);
+    void put_whole(BlobWork& work, std::optional<Part> part);
+    void piece_done(BlobWork& work, std::size_t piece, format::PieceOutcome outcome);
+    void settle(BlobWork& work);
+    void finish(BlobWork& work);
+    void conclude(BlobWork& work, BlobRecord record);
+    void drop(BlobWork& work);
+    void store_failed(BlobWork& work, const Error& error);
+    BlobRecord record_of(const BlobWork& work, format::BlobOutcome outcome) const;
+
+    bool may_begin() const;
+    bool may_read() const;
+    std::string upload_id(std::uint64_t index) const;
+    store::CreateOptions create_options(const BlobWork& work) const;
+    void count(BlobWork& work, Bytes bytes);
+    Result<std::uint32_t> take_file();
+
+    drive::Client& drive_;
+    store::BlobStore& store_;
+    Journal& journal_;
+    Control& control_;
+    ProgressCounters& progress_;
+    const Clock& clock_;
+    unsigned requests_;
+
+    RingAllocator ring_;
+    std::map<std::uint64_t, std::unique_ptr<BlobWork>> works_;
+    std::set<std::string> names_;
+    std::set<std::string> containers_;
+    std::vector<std::uint32_t> free_files_;
+    std::map<std::uint32_t, BlobWork*> open_files_;
+    std::map<std::uint64_t, Part> parts_;
+    std::uint64_t next_request_ = 1;
+    std::vector<drive::Request> outbox_;
+    unsigned unanswered_ = 0;
+    /// The opening of a side file, and its content, while one is waited for.
+    std::optional<std::uint32_t> side_file_;
+    std::optional<Result<Bytes>> side_size_;
+    std::optional<std::uint64_t> side_request_;
+    std::optional<Result<void>> side_read_;
+    /// The first failure that ends the copy; nothing new is begun after it.
+    std::optional<Error> fault_;
+    bool is_gone_ = false;
+    /// Last, so that lanes have ended before what they use goes.
+    Lanes lanes_;
+};
+
+}  // namespace dray::transfer

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/transfer/journal.hpp"
+
+#include <openssl/rand.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <utility>
+
+#include "daemon/base/encoding.hpp"
+
+namespace dray::transfer {
+namespace {
+
+constexpr int kVersion = 1;
+constexpr std::size_t kBatch = 64;
+constexpr auto kInterval = std::chrono::milliseconds(250);
+
+constexpr const char* kSchema = R"(
+CREATE TABLE binding(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE blob(idx INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, outcome INTEGER NOT NULL,
+    disposition INTEGER NOT NULL, name TEXT NOT NULL, pieces BLOB NOT NULL, metadata INTEGER NOT NULL,
+    properties INTEGER NOT NULL, bytes INTEGER NOT NULL);
+CREATE TABLE begun(idx INTEGER PRIMARY KEY);
+CREATE TABLE intent(idx INTEGER PRIMARY KEY, name TEXT NOT NULL, time INTEGER NOT NULL);
+CREATE TABLE piece(idx INTEGER NOT NULL, piece INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    PRIMARY KEY(idx, piece)) WITHOUT ROWID;
+)";
+
+template <typename Enum>
+int optional_number(const std::optional<Enum>& value) {
+    return value ? static_cast<int>(*value) : -1;
+}
+
+template <typename Enum>
+std::optional<Enum> optional_enum(std::int64_t number) {
+    return number < 0 ? std::nullopt : std::optional(static_cast<Enum>(number));
+}
+
+std::vector<std::byte> bytes_of(const std::vector<format::PieceOutcome>& pieces) {
+    std::vector<std::byte> bytes;
+    bytes.reserve(pieces.size());
+    for (const format::PieceOutcome piece : pieces)
+        bytes.push_back(static_cast<std::byte>(piece));
+    return bytes;
+}
+
+Result<std::map<std::string, std::string>> read_binding(const Database& database) {
+    DRAY_LET(Statement select, database.prepare("SELECT name, value FROM binding"));
+    std::map<std::string, std::string> values;
+    for (;;) {
+        DRAY_LET(const bool is_row, select.step());
+        if (!is_row)
+            return values;
+        values[select.text(0)] = select.text(1);
+    }
+}
+
+Result<void> put_binding(const Database& database, const char* name, const std::string& value) {
+    DRAY_LET(Statement put, database.prepare("INSERT OR REPLACE INTO binding(name, value) VALUES(?1, ?2)"));
+    return put.bind(name).bind(value).run();
+}
+
+/// Why the journal at hand is not this drive's, or "".
+std::string difference(const std::map<std::string, std::string>& found, const JournalBinding& wanted) {
+    const auto is = [&](const char* name, const std::string& value) {
+        const auto entry = found.find(name);
+        return entry != found.end() && entry->second == value;
+    };
+    if (!is("manifest-hash", wanted.manifest_hash))
+        return "the manifest is another one";
+    if (!is("volume-id", wanted.volume_id))
+        return "the drive was made anew";
+    if (!is("store", wanted.store))
+        return "the store is another one";
+    return {};
+}
+
+void set_file_aside(const std::string& path) {
+    for (const char* suffix : {"", "-wal", "-shm"})
+        (void)std::rename((path + suffix).c_str(), (path + ".old" + suffix).c_str());
+}
+
+}  // namespace
+
+Journal::Journal(Database database, const Clock& clock)
+    : database_(std::make_unique<Database>(std::move(database))), clock_(clock) {}
+
+Result<Journal::Opened> Journal::open(const std::string& directory, const JournalBinding& binding,
+                                      const Clock& clock) {
+    const std::string path = directory + "/journal.sqlite";
+    std::string why;
+    for (int attempt = 0; attempt < 2; ++attempt) {
+        Result<Database> database = Database::open(path);
+        Result<int> version = database ? database->version() : fail(Error(database.error()));
+        if (version && *version == kVersion) {
+            const Result<std::map<std::string, std::string>> found = read_binding(*database);
+            why = found ? difference(*found, binding) : "it is damaged";
+        } else if (version && *version == 0) {
+            why.clear();
+        } else if (!version && version.error().kind() != ErrorKind::Corrupt) {
+            return fail(std::move(version.error()));
+        } else {
+            why = version ? "it was written by another version" : "it is damaged";
+        }
+        if (why.empty()) {
+            std::unique_ptr<Journal> journal(new Journal(*std::move(database), clock));
+            DRAY_TRY(journal->set_up(binding));
+            journal->thread_ = std::jthread([self = journal.get()](const std::stop_token& stop) {
+                pthread_setname_np(pthread_self(), "journal");
+                self->run(stop);
+            });
+            return Opened{std::move(journal),
+                          attempt == 0 ? "" : "the earlier journal is set aside and the drive starts anew: " + why};
+        }
+        { const Result<Database> closing = std::move(database); }
+        set_file_aside(path);
+    }
+    return fail(ErrorKind::Corrupt, "the journal {} cannot be made: {}", path, why);
+}
+
+Result<void> Journal::set_up(const JournalBinding& binding) {
+    DRAY_LET(const int version, database_->version());
+    return database_->transaction([&]() -> Result<void> {
+        if (version == 0) {
+            DRAY_TRY(database_->execute(kSchema));
+            std::byte random[8];
+            if (RAND_bytes(reinterpret_cast<unsigned char*>(random), sizeof random) != 1)
+                return fail(ErrorKind::Internal, "no random numbers for a journal's id");
+            DRAY_TRY(put_binding(*database_, "id", to_hex(random)));
+            DRAY_TRY(put_binding(*database_, "manifest-hash", binding.manifest_hash));
+            DRAY_TRY(put_binding(*database_, "volume-id", binding.volume_id));
+            DRAY_TRY(put_binding(*database_, "store", binding.store));
+            DRAY_TRY(database_->execute(("PRAGMA user_version=" + std::to_string(kVersion)).c_str()));
+        }
+        DRAY_LET(auto values, read_binding(*database_));
+        id_ = values["id"];
+        const std::uint64_t synced = std::strtoull(values["synced"].c_str(), nullptr, 10);
+        if (!values["boot-id"].empty() && values["boot-id"] != binding.boot_id) {
+            // The power may have been cut: what the store had not synced may be gone. Commits that did
+            // survive are recognised by their intents.
+            for (const char* table : {"blob", "piece"}) {
+                DRAY_LET(Statement drop,
+                         database_->prepare(fmt::format("DELETE FROM {} WHERE sequence>?1", table)));
+                DRAY_TRY(drop.bind(synced).run());
+            }
+        }
+        DRAY_LET(Statement most, database_->prepare("SELECT max(coalesce((SELECT max(sequence) FROM blob),0), "
+                                                    "coalesce((SELECT max(sequence) FROM piece),0))"));
+        DRAY_LET([[maybe_unused]] const bool is_row, most.step());
+        next_sequence_ = std::max(most.unsigned_number(0), synced) + 1;
+        committed_sequence_ = next_sequence_ - 1;
+        most.reset();
+        return put_binding(*database_, "boot-id", binding.boot_id);
+    });
+}
+
+Journal::~Journal() {
+    (void)flush();  // whoever cares has called it
+    thread_.request_stop();
+    wake_.notify_all();
+}
+
+Result<std::optional<BlobRecord>> Journal::blob(std::uint64_t index) {
+    const std::lock_guard lock(database_mutex_);
+    DRAY_LET(Statement find, database_->prepare("SELECT outcome, disposition, name, pieces, metadata, properties, "
+                                                "bytes FROM blob WHERE idx=?1"));
+    DRAY_LET(const bool is_there, find.bind(index).step());
+    if (!is_there)
+        return std::nullopt;
+    BlobRecord record;
+    record.index = index;
+    record.outcome = static_cast<format::BlobOutcome>(find.number(0));
+    record.disposition = static_cast<format::DispositionOutcome>(find.number(1));
+    record.name = find.text(2);
+    for (const std::byte piece : find.bytes(3))
+        record.pieces.push_back(static_cast<format::PieceOutcome>(piece));
+    record.metadata = optional_enum<format::SideFileOutcome>(find.number(4));
+    record.properties = optional_enum<format::SideFileOutcome>(find.number(5));
+    record.bytes_succeeded = find.unsigned_number(6);
+    return record;
+}
+
+Result<std::vector<std::uint64_t>> Journal::pieces(std::uint64_t index) {
+    const std::lock_guard lock(database_mutex_);
+    DRAY_LET(Statement find, database_->prepare("SELECT piece FROM piece WHERE idx=?1 ORDER BY piece"));
+    find.bind(index);
+    std::vector<std::uint64_t> pieces;
+    for (;;) {
+        DRAY_LET(const bool is_row, find.step());
+        if (!is_row)
+            return pieces;
+        pieces.push_back(find.unsigned_number(0));
+    }
+}
+
+Result<std::optional<Intent>> Journal::intent(std::uint64_t index) {
+    const std::lock_guard lock(database_mutex_);
+    DRAY_LET(Statement find, database_->prepare("SELECT name, time FROM intent WHERE idx=?1"));
+    DRAY_LET(const bool is_there, find.bind(index).step());
+    if (!is_there)
+        return std::nullopt;
+    return Intent{find.text(0), from_usec(find.unsigned_number(1))};
+}
+
+Result<std::vector<std::uint64_t>> Journal::unfinished() {
+    const std::lock_guard lock(database_mutex_);
+    DRAY_LET(Statement find, database_->prepare("SELECT idx FROM begun WHERE idx NOT IN (SELECT idx FROM blob)"));
+    std::vector<std::uint64_t> indexes;
+    for (;;) {
+        DRAY_LET(const bool is_row, find.step());
+        if (!is_row)
+            return indexes;
+        indexes.push_back(find.unsigned_number(0));
+    }
+}
+
+void Journal::enqueue(Entry entry) {
+    const std::lock_guard lock(mutex_);
+    entry.sequence = next_sequence_++;
+    queue_.push_back(std::move(entry));
+    if (queue_.size() >= kBatch || waiting_ > 0)
+        wake_.notify_one();
+}
+
+void Journal::record_piece(std::uint64_t index, std::uint64_t piece) {
+    enqueue({.kind = Entry::Kind::Piece, .index = index, .number = piece, .name = {}});
+}
+
+void Journal::record_blob(BlobRecord record) {
+    const std::uint64_t index = record.index;
+    enqueue({.kind = Entry::Kind::Blob, .index = index, .name = {}, .record = std::move(record)});
+}
+
+void Journal::record_begin(std::uint64_t index) {
+    enqueue({.kind = Entry::Kind::Begin, .index = index, .name = {}});
+}
+
+Result<void> Journal::record_intent(std::uint64_t index, const std::string& name) {
+    enqueue({.kind = Entry::Kind::Intent, .index = index, .number = to_usec(clock_.now()), .name = name});
+    return flush();
+}
+
+Result<void> Journal::flush() {
+    std::unique_lock lock(mutex_);
+    const std::uint64_t sequence = next_sequence_ - 1;
+    ++waiting_;
+    wake_.notify_one();
+    committed_.wait(lock, [&] { return committed_sequence_ >= sequence || failure_.has_value(); });
+    --waiting_;
+    if (failure_)
+        return fail(Error(*failure_));
+    return {};
+}
+
+std::uint64_t Journal::mark() const {
+    const std::lock_guard lock(mutex_);
+    return next_sequence_ - 1;
+}
+
+void Journal::mark_synced(std::uint64_t mark) {
+    enqueue({.kind = Entry::Kind::Synced, .number = mark, .name = {}});
+}
+
+std::optional<Error> Journal::failure() const {
+    const std::lock_guard lock(mutex_);
+    return failure_;
+}
+
+void Journal::run(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    while (!stop.stop_requested()) {
+        wake_.wait_for(lock, stop, kInterval,
+                       [&] { return queue_.size() >= kBatch || (waiting_ > 0 && !queue_.empty()); });
+        if (queue_.empty())
+            continue;
+        const std::vector<Entry> batch = std::exchange(queue_, {});
+        if (failure_)
+            continue;
+        lock.unlock();
+        Result<void> committed = commit(batch);
+        lock.lock();
+        if (committed)
+            committed_sequence_ = batch.back().sequence;
+        else
+            failure_ = std::move(committed.error());
+        committed_.notify_all();
+    }
+}
+
+Result<void> Journal::commit(const std::vector<Entry>& batch) {
+    const std::lock_guard lock(database_mutex_);
+    std::uint64_t pieces = 0;
+    Result<void> committed = database_->transaction([&]() -> Result<void> {
+        for (const Entry& entry : batch) {
+            DRAY_TRY(write(entry));
+            pieces += entry.kind == Entry::Kind::Piece || entry.kind == Entry::Kind::Blob ? 1 : 0;
+        }
+        return {};
+    });
+    if (committed)
+        pieces_committed_.fetch_add(pieces, std::memory_order_relaxed);
+    return committed;
+}
+
+Result<void> Journal::write(const Entry& entry) {
+    switch (entry.kind) {
+        case Entry::Kind::Piece: {
+            DRAY_LET(Statement put, database_->prepare(
+                                        "INSERT OR REPLACE INTO piece(idx, piece, sequence) VALUES(?1,?2,?3)"));
+            return put.bind(entry.index).bind(entry.number).bind(entry.sequence).run();
+        }
+        case Entry::Kind::Blob: {
+            const BlobRecord& record = entry.record;
+            const std::vector<std::byte> pieces = bytes_of(record.pieces);
+            DRAY_LET(Statement put, database_->prepare("INSERT OR REPLACE INTO blob(idx, sequence, outcome, "
+                                                       "disposition, name, pieces, metadata, properties, bytes) "
+                                                       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)"));
+            put.bind(entry.index).bind(entry.sequence).bind(static_cast<int>(record.outcome));
+            put.bind(static_cast<int>(record.disposition)).bind(record.name).bind(std::span<const std::byte>(pieces));
+            put.bind(optional_number(record.metadata)).bind(optional_number(record.properties));
+            DRAY_TRY(put.bind(record.bytes_succeeded).run());
+            DRAY_LET(Statement drop, database_->prepare("DELETE FROM piece WHERE idx=?1"));
+            return drop.bind(entry.index).run();
+        }
+        case Entry::Kind::Begin: {
+            DRAY_LET(Statement put, database_->prepare("INSERT OR IGNORE INTO begun(idx) VALUES(?1)"));
+            return put.bind(entry.index).run();
+        }
+        case Entry::Kind::Intent: {
+            DRAY_LET(Statement put,
+                     database_->prepare("INSERT OR REPLACE INTO intent(idx, name, time) VALUES(?1,?2,?3)"));
+            return put.bind(entry.index).bind(entry.name).bind(entry.number).run();
+        }
+        case Entry::Kind::Synced: return put_binding(*database_, "synced", std::to_string(entry.number));
+    }
+    return {};
+}
+
+}  // namespace dray::transfer

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/transfer/protocol.hpp"
+
+#include <utility>
+
+#include "daemon/base/wire.hpp"
+
+namespace dray::transfer {
+namespace {
+
+// The first byte of a message; FORMAT.md lists them.
+enum class ToTag : std::uint8_t { Task = 1, UnlockGranted, Drain, Stop };
+enum class FromTag : std::uint8_t { UnlockWanted = 65, Unlocked, Progress, Note, Report };
+
+constexpr std::size_t kMaxText = 4096;
+constexpr std::uint8_t kErrorKinds = static_cast<std::uint8_t>(ErrorKind::Internal) + 1;
+constexpr std::uint8_t kTaskKinds = static_cast<std::uint8_t>(TaskKind::CheckStore) + 1;
+constexpr std::uint8_t kDrainModes = static_cast<std::uint8_t>(DrainMode::Piece) + 1;
+constexpr std::uint8_t kEndings = static_cast<std::uint8_t>(Ending::Cancelled) + 1;
+
+template <typename... Parts>
+struct Overloaded : Parts... {
+    using Parts::operator()...;
+};
+
+template <typename Enum>
+void put_enum(WireWriter& out, Enum value) {
+    out.u8(static_cast<std::uint8_t>(value));
+}
+
+/// Sentences of ours may have grown out of a drive's names: cut, rather than unreadable to the other side.
+void put_text(WireWriter& out, std::string_view text) { out.text(text.substr(0, kMaxText)); }
+
+void put(WireWriter& out, const Counters& counters) {
+    for (const std::uint64_t value : {counters.bytes_done, counters.bytes_total, counters.bytes_succeeded,
+                                      counters.blobs_done, counters.blobs_total, counters.blobs_failed})
+        out.u64(value);
+}
+
+Counters take_counters(WireReader& in) {
+    Counters counters;
+    for (std::uint64_t* value : {&counters.bytes_done, &counters.bytes_total, &counters.bytes_succeeded,
+                                 &counters.blobs_done, &counters.blobs_total, &counters.blobs_failed})
+        *value = in.u64();
+    return counters;
+}
+
+void put(WireWriter& out, const Task& task) {
+    put_enum(out, task.kind);
+    for (const std::string* text : {&task.job, &task.serial, &task.store.name, &task.store.type,
+                                    &task.store.path, &task.manifest, &task.manifest_hash, &task.volume_id,
+                                    &task.diagnostics_path, &task.directory, &task.status})
+        put_text(out, *text);
+    out.boolean(task.is_verbose_log);
+    out.boolean(task.backup_manifest);
+    out.u64(task.ring);
+    out.u32(task.requests);
+    out.u64(task.unlock_memory);
+    out.boolean(task.allow_plain);
+    out.boolean(task.is_draining);
+    put_enum(out, task.drain);
+}
+
+Task take_task(WireReader& in) {
+    Task task;
+    task.kind = in.enumerator<TaskKind>(kTaskKinds);
+    for (std::string* text : {&task.job, &task.serial, &task.store.name, &task.store.type, &task.store.path,
+                              &task.manifest, &task.manifest_hash, &task.volume_id, &task.diagnostics_path,
+                              &task.directory, &task.status})
+        *text = in.text(kMaxText);
+    task.is_verbose_log = in.boolean();
+    task.backup_manifest = in.boolean();
+    task.ring = in.u64();
+    task.requests = in.u32();
+    task.unlock_memory = in.u64();
+    task.allow_plain = in.boolean();
+    task.is_draining = in.boolean();
+    task.drain = in.enumerator<DrainMode>(kDrainModes);
+    return task;
+}
+
+void put(WireWriter& out, const Report& report) {
+    put_enum(out, report.ending);
+    put_enum(out, report.kind);
+    put(out, report.counters);
+    for (const std::string* text : {&report.status, &report.message, &report.volume_id, &report.error_log_uri,
+                                    &report.verbose_log_uri, &report.manifest_uri})
+        put_text(out, *text);
+}
+
+Report take_report(WireReader& in) {
+    Report report;
+    report.ending = in.enumerator<Ending>(kEndings);
+    report.kind = in.enumerator<ErrorKind>(kErrorKinds);
+    report.counters = take_counters(in);
+    for (std::string* text : {&report.status, &report.message, &report.volume_id, &report.error_log_uri,
+                              &report.verbose_log_uri, &report.manifest_uri})
+        *text = in.text(kMaxText);
+    return report;
+}
+
+std::vector<std::byte> bytes_of(const WireWriter& out) { return {out.bytes().begin(), out.bytes().end()}; }
+
+ToTransfer take_to(WireReader& in) {
+    switch (static_cast<ToTag>(in.u8())) {
+        case ToTag::Task: return take_task(in);
+        case ToTag::UnlockGranted: return UnlockGranted{};
+        case ToTag::Drain: return Drain{in.enumerator<DrainMode>(kDrainModes)};
+        case ToTag::Stop: return Stop{};
+    }
+    in.reject();
+    return Stop{};
+}
+
+FromTransfer take_from(WireReader& in) {
+    switch (static_cast<FromTag>(in.u8())) {
+        case FromTag::UnlockWanted: return UnlockWanted{};
+        case FromTag::Unlocked: {
+            Unlocked unlocked;
+            unlocked.volume_type = in.text(kMaxText);
+            unlocked.volume_id = in.text(kMaxText);
+            unlocked.filesystem = in.text(kMaxText);
+            return unlocked;
+        }
+        case FromTag::Progress: {
+            Progress progress;
+            progress.phase = in.text(kMaxText);
+            progress.counters = take_counters(in);
+            progress.pieces_journaled = in.u64();
+            progress.file = in.text(kMaxText);
+            return progress;
+        }
+        case FromTag::Note: {
+            Note note;
+            note.is_warning = in.boolean();
+            note.text = in.text(kMaxText);
+            return note;
+        }
+        case FromTag::Report: return take_report(in);
+    }
+    in.reject();
+    return UnlockWanted{};
+}
+
+}  // namespace
+
+std::vector<std::byte> encode(const ToTransfer& message) {
+    WireWriter out;
+    std::visit(Overloaded{
+                   [&](const Task& task) {
+                       put_enum(out, ToTag::Task);
+                       put(out, task);
+                   },
+                   [&](const UnlockGranted&) { put_enum(out, ToTag::UnlockGranted); },
+                   [&](const Drain& drain) {
+                       put_enum(out, ToTag::Drain);
+                       put_enum(out, drain.mode);
+                   },
+                   [&](const Stop&) { put_enum(out, ToTag::Stop); },
+               },
+               message);
+    return bytes_of(out);
+}
+
+std::vector<std::byte> encode(const FromTransfer& message) {
+    WireWriter out;
+    std::visit(Overloaded{
+                   [&](const UnlockWanted&) { put_enum(out, FromTag::UnlockWanted); },
+                   [&](const Unlocked& unlocked) {
+                       put_enum(out, FromTag::Unlocked);
+                       put_text(out, unlocked.volume_type);
+                       put_text(out, unlocked.volume_id);
+                       put_text(out, unlocked.filesystem);
+                   },
+                   [&](const Progress& progress) {
+                       put_enum(out, FromTag::Progress);
+                       put_text(out, progress.phase);
+                       put(out, progress.counters);
+                       out.u64(progress.pieces_journaled);
+                       put_text(out, progress.file);
+                   },
+                   [&](const Note& note) {
+                       put_enum(out, FromTag::Note);
+                       out.boolean(note.is_warning);
+                       put_text(out, note.text);
+                   },
+                   [&](const Report& report) {
+                       put_enum(out, FromTag::Report);
+                       put(out, report);
+                   },
+               },
+               message);
+    return bytes_of(out);
+}
+
+Result<ToTransfer> decode_to_transfer(std::span<const std::byte> bytes) {
+    WireReader in(bytes);
+    ToTransfer message = take_to(in);
+    DRAY_TRY(in.finish());
+    return message;
+}
+
+Result<FromTransfer> decode_from_transfer(std::span<const std::byte> bytes) {
+    WireReader in(bytes);
+    FromTransfer message = take_from(in);
+    DRAY_TRY(in.finish());
+    return message;
+}
+
+}  // namespace dray::transfer

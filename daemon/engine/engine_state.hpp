@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a JobEngine consists of, for its own files alone: job_engine.cpp answers callers, transfers.cpp runs
+// copies, life.cpp moves drives and jobs on.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/engine/device_book.hpp"
+#include "daemon/engine/job_engine.hpp"
+#include "daemon/engine/rate_meter.hpp"
+#include "daemon/engine/transfer_process.hpp"
+
+namespace dray {
+
+struct JobEngine::State {
+    /// A pair at work for one drive, or a dray-transfer that clears up after one.
+    struct Copy {
+        std::string job;
+        std::string serial;
+        std::string device_id;
+        transfer::TaskKind kind = transfer::TaskKind::Import;
+        std::unique_ptr<TransferProcess> process;
+        std::optional<transfer::Report> report;
+        /// What the drive ends with after an Abandon.
+        std::string final_status;
+        std::string final_outcome;
+        RateMeter rate;
+        std::uint64_t pieces_journaled = 0;
+        std::string file;
+        bool wants_unlock = false;
+        bool is_unlocking = false;
+        bool is_unlock_late = false;
+        bool is_device_gone = false;
+        EventSource unlock_limit;
+        EventSource gone_limit;
+        Microseconds announced{0};
+        Microseconds saved{0};
+    };
+
+    struct Check {
+        std::string store;
+        std::unique_ptr<TransferProcess> process;
+        std::optional<transfer::Report> report;
+        std::function<void(Result<void>)> done;
+        EventSource limit;
+    };
+
+    State(const Config& config_, Catalog& catalog_, const Clock& clock_, EventLoop& loop_,
+          EngineObserver& observer_)
+        : config(config_), catalog(catalog_), clock(clock_), loop(loop_), observer(observer_) {}
+
+    // Looking things up. Names compare folded; a missing job or drive is NotFound with a sentence.
+    Job* find(const std::string& name);
+    const Job* find(const std::string& name) const;
+    Result<Job*> need(const std::string& name);
+    Result<Drive*> need_drive(Job& job, const std::string& serial);
+    std::vector<const Job*> all_jobs() const;
+    Copy* copy_of(const Job& job, const Drive& drive);
+    const Copy* copy_of(const Job& job, const Drive& drive) const;
+    bool has_running(const Job& job) const;
+    unsigned active() const;
+    static std::string copy_key(const Job& job, const Drive& drive);
+    std::string directory_of(const Job& job) const;
+    std::string directory_of(const Job& job, const Drive& drive) const;
+
+    // life.cpp: what follows from what. Changes are saved before anybody is told.
+    Result<void> save(const Job& job);
+    /// Saves, and where that fails logs it and goes on: the next save writes the whole job again.
+    void save_or_log(const Job& job);
+    void set_state(Job& job, Drive& drive, DriveState state);
+    void tell(const Job& job, const Drive& drive, Change change);
+    void finish(Job& job, Drive& drive, DriveState state, const std::string& status, const std::string& outcome);
+    void hand_back(Job& job, Drive& drive);
+    void hand_back_if_due(Job& job, Drive& drive);
+    void fault(Job& job, Drive& drive, ErrorKind kind, const std::string& reason);
+    void enter(Job& job, JobState state);
+    void advance(Job& job);
+    Result<void> ship(Job& job, const std::string& carrier, const std::string& tracking);
+    Result<void> cancel(Job& job, std::optional<DrainMode> drain);
+    /// Which device is which drive, what has arrived, and what can start now.
+    void settle();
+    bool receive_arrivals();
+    void sources_settled();
+    void probe_stores();
+
+    // transfers.cpp: copies.
+    void schedule();
+    void schedule_soon();
+    Result<void> start_copy(Job& job, Drive& drive, const DeviceEntry& device);
+    Result<std::unique_ptr<TransferProcess>> start_process(const Job& job, Drive& drive, Copy& copy,
+                                                           const DeviceEntry* device);
+    Result<transfer::Task> task_for(const Job& job, const Drive& drive, transfer::TaskKind kind) const;
+    /// Clears up after a drive that will not go on, then ends it so.
+    void abandon(Job& job, Drive& drive, const std::string& status, const std::string& outcome);
+    void heard(const std::string& key, const transfer::FromTransfer& message);
+    void heard_progress(Job& job, Drive& drive, Copy& copy, const transfer::Progress& progress);
+    void ended(const std::string& key);
+    void import_ended(Job& job, Drive& drive, const Copy& copy);
+    void crashed(Job& job, Drive& drive, const Copy& copy, const std::string& how);
+    void device_went(Job& job, Drive& drive);
+    void grant_unlock();
+    void check_ended(const std::string& store);
+    void set_reachable(const std::string& store, const Result<void>& result);
+
+    const Config& config;
+    Catalog& catalog;
+    const Clock& clock;
+    EventLoop& loop;
+    EngineObserver& observer;
+    std::string programs = find_programs();
+    /// By folded name.
+    std::map<std::string, std::unique_ptr<Job>> jobs;
+    std::map<std::string, StoreEntry> stores;
+    DeviceBook devices;
+    std::map<std::string, std::unique_ptr<Copy>> copies;
+    std::map<std::string, std::unique_ptr<Check>> checks;
+    /// The device sources have had their time to announce what is plugged in.
+    bool is_settled = false;
+    bool is_stopping = false;
+    bool is_settling = false;
+    std::function<void()> stopped;
+    EventSource scheduling;
+    EventSource settling;
+    EventSource probing;
+    EventSource stop_limit;
+};
+
+}  // namespace dray

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/engine/job_engine.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <tuple>
+#include <utility>
+
+#include "daemon/base/digest.hpp"
+#include "daemon/base/log.hpp"
+#include "daemon/engine/engine_state.hpp"
+#include "daemon/model/blob_name.hpp"
+
+namespace dray {
+namespace {
+
+constexpr std::size_t kMaxText = 4 * kKiB;
+constexpr std::size_t kMaxTags = 50;
+/// Device sources announce what is there when they start; udev may still be busy with a cold boot.
+constexpr Microseconds kSourcesSettle = std::chrono::seconds(5);
+constexpr Microseconds kProbeEvery = std::chrono::minutes(5);
+
+Result<void> check_text(const char* what, const std::string& text) {
+    if (text.size() > kMaxText)
+        return fail(ErrorKind::InvalidArgument, "{} has {} bytes, at most {} are allowed", what, text.size(),
+                    kMaxText);
+    return {};
+}
+
+Result<void> check_tags(const std::map<std::string, std::string>& tags) {
+    if (tags.size() > kMaxTags)
+        return fail(ErrorKind::InvalidArgument, "{} tags are too many, at most {} are allowed", tags.size(),
+                    kMaxTags);
+    for (const auto& [name, value] : tags) {
+        DRAY_TRY(check_text("a tag's name", name));
+        DRAY_TRY(check_text("a tag's value", value));
+    }
+    return {};
+}
+
+/// container[/virtual/directory]
+Result<void> check_diagnostics_path(const std::string& path) {
+    DRAY_TRY(check_text("diagnostics-path", path));
+    const std::size_t slash = path.find('/');
+    if (Result<void> container = check_container(path.substr(0, slash)); !container)
+        return fail(std::move(container.error()), "diagnostics-path \"{}\"", path);
+    if (slash != std::string::npos)
+        if (Result<BlobName> name = parse_blob_path(path + "/x"); !name)
+            return fail(std::move(name.error()), "diagnostics-path \"{}\"", path);
+    return {};
+}
+
+std::string shown_url(const StoreConfig& store) { return store.path.empty() ? "" : "file://" + store.path; }
+
+Result<void> check_manifest(const std::string& manifest, const std::string& hash) {
+    DRAY_TRY(check_text("manifest", manifest));
+    DRAY_TRY(check_text("manifest-hash", hash));
+    DRAY_TRY(digest_kind_of_hex(hash.size()));
+    if (hash.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
+        return fail(ErrorKind::InvalidArgument, "manifest-hash is not hexadecimal");
+    return {};
+}
+
+std::string trimmed(std::string text) {
+    text.erase(text.find_last_not_of(" \t\r\n") + 1);
+    text.erase(0, text.find_first_not_of(" \t\r\n"));
+    return text;
+}
+
+}  // namespace
+
+JobEngine::JobEngine(const Config& config, Catalog& catalog, const Clock& clock, EventLoop& loop,
+                     EngineObserver& observer)
+    : state_(std::make_unique<State>(config, catalog, clock, loop, observer)) {}
+
+JobEngine::~JobEngine() = default;
+
+Result<void> JobEngine::start() {
+    DRAY_LET(std::vector<Job> loaded, state_->catalog.load());
+    for (const auto& [name, store] : state_->config.stores)
+        state_->stores[name] = {name, store.type, shown_url(store), true, false, ""};
+    for (Job& job : loaded) {
+        bool is_changed = false;
+        for (Drive& drive : job.drives) {
+            if (drive.state != DriveState::Transferring)
+                continue;
+            // What a crash left: the pair is gone with us, the journal knows where it was.
+            drive.state = DriveState::Received;
+            is_changed = true;
+        }
+        if (is_changed)
+            DRAY_TRY(state_->save(job));
+        const bool is_over = job.state == JobState::Completed || job.state == JobState::Closed;
+        if (!is_over && !state_->stores.contains(job.store)) {
+            const std::string problem = fmt::format(
+                "job {} needs store \"{}\", which is not in the configuration", job.name, job.store);
+            state_->stores[job.store] = {job.store, "", "", false, false, problem};
+            log::warning("{}", problem);
+        }
+        const std::string name = fold_job_name(job.name);
+        state_->jobs[name] = std::make_unique<Job>(std::move(job));
+    }
+    state_->settling = state_->loop.after(kSourcesSettle, [state = state_.get()] { state->sources_settled(); });
+    state_->probing = state_->loop.every(kProbeEvery, [state = state_.get()] { state->probe_stores(); });
+    return {};
+}
+
+Job* JobEngine::State::find(const std::string& name) {
+    const auto found = jobs.find(fold_job_name(name));
+    return found == jobs.end() ? nullptr : found->second.get();
+}
+
+const Job* JobEngine::State::find(const std::string& name) const {
+    const auto found = jobs.find(fold_job_name(name));
+    return found == jobs.end() ? nullptr : found->second.get();
+}
+
+Result<Job*> JobEngine::State::need(const std::string& name) {
+    if (Job* job = find(name))
+        return job;
+    return fail(ErrorKind::NotFound, "there is no job {}", name.substr(0, 64));
+}
+
+Result<Drive*> JobEngine::State::need_drive(Job& job, const std::string& serial) {
+    if (Drive* drive = job.find_drive(serial))
+        return drive;
+    return fail(ErrorKind::NotFound, "job {} has no drive {}", job.name, serial.substr(0, 128));
+}
+
+std::vector<const Job*> JobEngine::State::all_jobs() const {
+    std::vector<const Job*> all;
+    all.reserve(jobs.size());
+    for (const auto& [name, job] : jobs)
+        all.push_back(job.get());
+    std::ranges::sort(all, {}, [](const Job* job) { return std::tie(job->created, job->name); });
+    return all;
+}
+
+Result<const Job*> JobEngine::create_job(CreateJobRequest request) {
+    DRAY_TRY(check_job_name(request.name));
+    if (request.type == JobType::Export)
+        return fail(ErrorKind::Unsupported, "export jobs are not in this version of dray");
+    if (!state_->config.stores.contains(request.store))
+        return fail(ErrorKind::NotFound, "there is no store \"{}\" in the configuration",
+                    request.store.substr(0, 64));
+    if (request.diagnostics_path)
+        DRAY_TRY(check_diagnostics_path(*request.diagnostics_path));
+    DRAY_TRY(check_tags(request.tags));
+    if (request.expected_drives > state_->config.jobs.drives)
+        return fail(ErrorKind::InvalidArgument, "{} drives are expected, a job has at most {}",
+                    request.expected_drives, state_->config.jobs.drives);
+    if (state_->find(request.name) != nullptr)
+        return fail(ErrorKind::Exists, "there is a job {} already", request.name);
+    if (state_->jobs.size() >= state_->config.jobs.max)
+        return fail(ErrorKind::LimitReached, "there are {} jobs already, which is the limit (jobs.max); delete some",
+                    state_->jobs.size());
+    auto job = std::make_unique<Job>();
+    job->name = request.name;
+    job->type = request.type;
+    job->store = request.store;
+    job->drain = state_->config.cancel_drain;
+    if (request.diagnostics_path)
+        job->diagnostics_path = *request.diagnostics_path;
+    job->log_level = request.log_level;
+    job->backup_manifest = request.backup_manifest;
+    job->tags = std::move(request.tags);
+    job->expected_drives = request.expected_drives;
+    job->created = state_->clock.now();
+    job->expires = job->created + state_->config.lifecycle.unshipped;
+    DRAY_TRY(state_->save(*job));
+    const Job* made = job.get();
+    state_->jobs[fold_job_name(made->name)] = std::move(job);
+    log::info("job {}: Creating", made->name);
+    state_->observer.job_added(*made);
+    return made;
+}
+
+Result<const Drive*> JobEngine::add_drive(const std::string& job_name, AddDriveRequest request) {
+    DRAY_LET(Job* const job, state_->need(job_name));
+    if (judge(JobOperation::AddDrive, job->state, job->is_cancel_requested) != Verdict::Allowed)
+        return fail(refusal(JobOperation::AddDrive, *job));
+    Drive drive;
+    DRAY_LET(drive.serial, check_serial(request.serial));
+    drive.manifest = request.manifest;
+    drive.manifest_hash = trimmed(request.manifest_hash);
+    drive.header_hash = request.header_hash;
+    drive.volume_id = request.volume_id;
+    if (!request.key && !state_->config.drives.allow_plain)
+        return fail(ErrorKind::InvalidArgument, "drive {} needs a key", drive.serial);
+    if (drive.manifest.empty() || drive.manifest_hash.empty())
+        return fail(ErrorKind::InvalidArgument, "drive {} needs {}", drive.serial,
+                    drive.manifest.empty() ? "a manifest, the path of the manifest on the drive"
+                                           : "a manifest-hash");
+    DRAY_TRY(check_manifest(drive.manifest, drive.manifest_hash));
+    DRAY_TRY(check_text("header-hash", drive.header_hash));
+    DRAY_TRY(check_text("volume-id", drive.volume_id));
+    if (request.key && request.key->empty())
+        return fail(ErrorKind::InvalidArgument, "the key of drive {} is empty", drive.serial);
+    if (job->find_drive(drive.serial) != nullptr)
+        return fail(ErrorKind::InvalidArgument, "job {} has a drive {} already", job->name, drive.serial);
+    if (job->drives.size() >= state_->config.jobs.drives)
+        return fail(ErrorKind::LimitReached, "job {} has {} drives, which is the limit (jobs.drives)", job->name,
+                    job->drives.size());
+    for (const auto& [name, other] : state_->jobs)
+        if (other->state != JobState::Completed && other->state != JobState::Closed &&
+            other->find_drive(drive.serial) != nullptr)
+            return fail(ErrorKind::Conflict, "job {} expects drive {} already and is not finished", other->name,
+                        drive.serial);
+    Job with = *job;
+    drive.has_key = request.key.has_value();
+    with.drives.push_back(drive);
+    with.expires = state_->clock.now() + state_->config.lifecycle.unshipped;
+    if (request.key)
+        DRAY_TRY(state_->catalog.save_with_key(with, with.drives.back(), *request.key));
+    else
+        DRAY_TRY(state_->save(with));
+    *job = std::move(with);
+    log::info("job {}: drive {} is added", job->name, drive.serial);
+    const Drive& added = job->drives.back();
+    state_->observer.drive_added(*job, added);
+    state_->observer.job_changed(*job, Change::State);
+    state_->settling = state_->loop.soon([state = state_.get()] { state->settle(); });
+    return &added;
+}
+
+Result<void> JobEngine::update(const std::string& job_name, const UpdateJobRequest& request) {
+    DRAY_LET(Job* const job, state_->need(job_name));
+    const auto may = [&](JobOperation operation) -> Result<void> {
+        if (judge(operation, job->state, job->is_cancel_requested) == Verdict::Refused)
+            return fail(refusal(operation, *job));
+        return {};
+    };
+    Job changed = *job;
+    if (request.tags) {
+        DRAY_TRY(may(JobOperation::UpdateTags));
+        DRAY_TRY(check_tags(*request.tags));
+        changed.tags = *request.tags;
+    }
+    if (request.log_level || request.backup_manifest)
+        DRAY_TRY(may(JobOperation::UpdateReturn));
+    changed.log_level = request.log_level.value_or(job->log_level);
+    changed.backup_manifest = request.backup_manifest.value_or(job->backup_manifest);
+    if (request.carrier || request.tracking)
+        DRAY_TRY(may(JobOperation::UpdateShipping));
+    changed.carrier = request.carrier.value_or(job->carrier);
+    changed.tracking = request.tracking.value_or(job->tracking);
+    DRAY_TRY(check_text("carrier", changed.carrier));
+    DRAY_TRY(check_text("tracking", changed.tracking));
+    if (request.cancel_requested) {
+        // False is "unchanged" for a job that is not cancelled; a cancel cannot be withdrawn.
+        if (!*request.cancel_requested && job->is_cancel_requested)
+            return fail(ErrorKind::Conflict, "job {} was cancelled, and that cannot be withdrawn", job->name);
+        if (*request.cancel_requested)
+            DRAY_TRY(may(JobOperation::Cancel));
+    }
+    if (job->state == JobState::Creating)
+        changed.expires = state_->clock.now() + state_->config.lifecycle.unshipped;
+    DRAY_TRY(state_->save(changed));
+    *job = std::move(changed);
+    state_->observer.job_changed(*job, Change::State);
+    return request.cancel_requested.value_or(false) ? cancel(job_name, std::nullopt) : Result<void>();
+}
+
+Result<void> JobEngine::ship(const std::string& job_name, const std::string& carrier,
+                             const std::string& tracking) {
+    DRAY_LET(Job* const job, state_->need(job_name));
+    const Verdict verdict = judge(JobOperation::Ship, job->state, job->is_cancel_requested);
+    if (verdict == Verdict::Refused)
+        return fail(refusal(JobOperation::Ship, *job));
+    if (verdict == Verdict::NoOperation)
+        return {};
+    DRAY_TRY(check_text("carrier", carrier));
+    DRAY_TRY(check_text("tracking", tracking));
+    DRAY_TRY(state_->ship(*job, carrier, tracking));
+    state_->settle();
+    return {};
+}
+
+Result<void> JobEngine::cancel(const std::string& job_name, std::optional<DrainMode> drain) {
+    DRAY_LET(Job* const job, state_->need(job_name));
+    DRAY_TRY(state_->cancel(*job, drain));
+    return {};
+}
+
+Result<void> JobEngine::close(const std::string& job_name) {
+    DRAY_LET(Job* const job, state_->need(job_name));
+    if (judge(JobOperation::Close, job->state, job->is_cancel_requested) != Verdict::Allowed)
+        return fail(refusal(JobOperation::Close, *job));
+    if (job->is_closed_for_drives)
+        return {};
+    Job closed = *job;
+    closed.is_closed_for_drives = true;
+    for (Drive& drive : closed.drives)
+        if (drive.state == DriveState::Specified)
+            drive.state = DriveState::NeverReceived;
+    DRAY_TRY(state_->save(closed));
+    *job = std::move(closed);
+    for (const Drive& drive : job->drives)
+        state_->observer.drive_changed(*job, drive, Change::State);
+    state_->observer.job_changed(*job, Change::State);
+    state_->settle();
+    return {};
+}
+
+Result<void> JobEngine::remove(const std::string& job_name, bool /*force*/) {
+    DRAY_LET(Job* const job, state_->need(job_name));
+    if (judge(JobOperation::Delete, job->state, job->is_cancel_requested) != Verdict::Allowed)
+        return fail(refusal(JobOperation::Delete, *job));
+    // Journals first: should we die in between, the job is still there to be deleted again.
+    std::error_code error;
+    std::filesystem::remove_all(state_->directory_of(*job), error);
+    if (error)
+        return fail_errno(error.value(), "job {} cannot be deleted: its journals in {} cannot be removed", job->name,
+                          state_->directory_of(*job));
+    if (Result<void> removed = state_->catalog.remove(*job); !removed)
+        return fail(std::move(removed.error()), "job {} cannot be deleted", job->name);
+    const std::unique_ptr<Job> gone = std::move(state_->jobs.extract(fold_job_name(job->name)).mapped());
+    log::info("job {} is deleted", gone->name);
+    state_->observer.job_removed(*gone);
+    state_->settle();
+    return {};
+}
+
+Result<void> JobEngine::retry(const std::string& job_name, const std::string& serial, RetryRequest request) {
+    DRAY_LET(Job* const job, state_->need(job_name));
+    DRAY_LET(Drive* const drive, state_->need_drive(*job, serial));
+    if (judge(JobOperation::RetryDrive, job->state, job->is_cancel_requested) != Verdict::Allowed)
+        return fail(refusal(JobOperation::RetryDrive, *job));
+    if (!drive->is_faulted)
+        return fail(ErrorKind::Conflict, "drive {} of job {} is not faulted but {}", drive->serial, job->name,
+                    to_string(drive->state));
+    if (state_->copy_of(*job, *drive) != nullptr)
+        return fail(ErrorKind::Conflict, "drive {} of job {} is being released", drive->serial, job->name);
+    if (request.key && request.key->empty())
+        return fail(ErrorKind::InvalidArgument, "the new key of drive {} is empty", drive->serial);
+    Job changed = *job;
+    Drive& mended = *changed.find_drive(serial);
+    mended.manifest = request.manifest.value_or(drive->manifest);
+    mended.manifest_hash = trimmed(request.manifest_hash.value_or(drive->manifest_hash));
+    if (request.manifest || request.manifest_hash)
+        DRAY_TRY(check_manifest(mended.manifest, mended.manifest_hash));
+    mended.has_key = drive->has_key || request.key.has_value();
+    mended.is_faulted = false;
+    mended.fault_reason.clear();
+    mended.fault_kind.clear();
+    mended.crashes = 0;
+    if (request.key)
+        DRAY_TRY(state_->catalog.save_with_key(changed, mended, *request.key));
+    else
+        DRAY_TRY(state_->save(changed));
+    *job = std::move(changed);
+    state_->tell(*job, *job->find_drive(serial), Change::State);
+    state_->settle();
+    return {};
+}
+
+Result<void> JobEngine::assign(const std::string& device_id, const std::string& job_name,
+                               const std::string& serial) {
+    const DeviceEntry* device = state_->devices.find(device_id);
+    if (device == nullptr)
+        return fail(ErrorKind::NotFound, "no device {} is plugged in", device_id.substr(0, 128));
+    DRAY_LET(Job* const job, state_->need(job_name));
+    if (judge(JobOperation::AssignDevice, job->state, job->is_cancel_requested) != Verdict::Allowed)
+        return fail(refusal(JobOperation::AssignDevice, *job));
+    std::string chosen = serial;
+    if (chosen.empty()) {
+        for (const Drive& drive : job->drives) {
+            if (drive.is_finished() || state_->devices.device_of(*job, drive) != nullptr)
+                continue;
+            if (!chosen.empty())
+                return fail(ErrorKind::InvalidArgument,
+                            "job {} waits for more than one drive; say which one the device is (drive)", job->name);
+            chosen = drive.serial;
+        }
+        if (chosen.empty())
+            return fail(ErrorKind::Conflict, "job {} waits for no drive", job->name);
+    }
+    DRAY_LET(const Drive* const drive, state_->need_drive(*job, chosen));
+    if (drive->is_finished() || state_->copy_of(*job, *drive) != nullptr)
+        return fail(ErrorKind::Conflict, "drive {} of job {} is {} and takes no other device", drive->serial,
+                    job->name, to_string(drive->state));
+    for (const auto& [key, copy] : state_->copies)
+        if (copy->device_id == device_id)
+            return fail(ErrorKind::Conflict, "device {} is being copied for job {}", device->device.node, copy->job);
+    Job changed = *job;
+    changed.find_drive(chosen)->assigned_device = fingerprint_of(device->device);
+    DRAY_TRY(state_->save(changed));
+    *job = std::move(changed);
+    log::info("job {}: device {} (serial \"{}\") is assigned as drive {}", job->name, device->device.node,
+              device->device.serial, chosen);
+    state_->settle();
+    return {};
+}
+
+const Job* JobEngine::find_job(const std::string& name) const { return std::as_const(*state_).find(name); }
+std::vector<const Job*> JobEngine::jobs() const { return state_->all_jobs(); }
+const DeviceEntry* JobEngine::find_device(const std::string& id) const { return state_->devices.find(id); }
+const DeviceEntry* JobEngine::device_of(const Job& job, const Drive& drive) const {
+    return state_->devices.device_of(job, drive);
+}
+std::vector<const DeviceEntry*> JobEngine::devices() const { return state_->devices.all(); }
+
+const StoreEntry* JobEngine::find_store(const std::string& name) const {
+    const auto found = state_->stores.find(name);
+    return found == state_->stores.end() ? nullptr : &found->second;
+}
+
+std::vector<const StoreEntry*> JobEngine::stores() const {
+    std::vector<const StoreEntry*> all;
+    all.reserve(state_->stores.size());
+    for (const auto& [name, entry] : state_->stores)
+        all.push_back(&entry);
+    return all;
+}
+
+Rate JobEngine::rate_of(const Job& job, const Drive& drive) const {
+    const State::Copy* copy = std::as_const(*state_).copy_of(job, drive);
+    if (copy == nullptr || drive.counters.bytes_total <= drive.counters.bytes_done)
+        return {};
+    Rate rate;
+    rate.bytes_per_second = copy->rate.bytes_per_second();
+    if (rate.bytes_per_second != 0)
+        rate.remaining = std::chrono::seconds((drive.counters.bytes_total - drive.counters.bytes_done) /
+                                              rate.bytes_per_second);
+    return rate;
+}
+
+Rate JobEngine::rate_of(const Job& job) const {
+    Rate sum;
+    for (const Drive& drive : job.drives) {
+        const Rate rate = rate_of(job, drive);
+        sum.bytes_per_second += rate.bytes_per_second;
+        sum.remaining = std::max(sum.remaining, rate.remaining);
+    }
+    return sum;
+}
+
+unsigned JobEngine::drives_here(const Job& job) const {
+    return static_cast<unsigned>(std::ranges::count_if(
+        job.drives, [&](const Drive& drive) { return state_->devices.device_of(job, drive) != nullptr; }));
+}
+
+unsigned JobEngine::active_transfers() const { return state_->active(); }
+const Config& JobEngine::config() const { return state_->config; }
+
+}  // namespace dray

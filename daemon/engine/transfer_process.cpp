@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/engine/transfer_process.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "daemon/base/log.hpp"
+#include "daemon/drive/protocol.hpp"
+
+namespace dray {
+namespace {
+
+constexpr const char* kInstalledPrograms = "/usr/libexec/dray";
+/// Above every number that a child gets its descriptors under, so that placing one never closes another.
+constexpr int kFirstFree = 32;
+
+/// What children may know of our surroundings: no credential is ever in it.
+std::vector<std::string> child_environment() {
+    std::vector<std::string> environment{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"};
+    for (const char* name : {"TZ", "JOURNAL_STREAM", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"})
+        if (const char* value = std::getenv(name); value != nullptr)
+            environment.push_back(std::string(name) + "=" + value);
+    return environment;
+}
+
+struct Placed {
+    int fd;
+    int number;
+};
+
+/// Starts a program with the given descriptors and no others but standard error.
+Result<pid_t> spawn(const std::string& program, const std::vector<Placed>& descriptors) {
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_t attributes;
+    posix_spawnattr_init(&attributes);
+    std::vector<FileDescriptor> high;
+    Result<pid_t> result = [&]() -> Result<pid_t> {
+        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+        for (const Placed& placed : descriptors) {
+            const int copy = fcntl(placed.fd, F_DUPFD_CLOEXEC, kFirstFree);
+            if (copy < 0)
+                return fail_errno(errno, "cannot duplicate a descriptor for {}", program);
+            high.emplace_back(copy);
+            posix_spawn_file_actions_adddup2(&actions, copy, placed.number);
+        }
+        // Signals start as by default, and a Ctrl-C at drayd's terminal is drayd's to answer.
+        sigset_t none;
+        sigset_t all;
+        sigemptyset(&none);
+        sigfillset(&all);
+        posix_spawnattr_setsigmask(&attributes, &none);
+        posix_spawnattr_setsigdefault(&attributes, &all);
+        posix_spawnattr_setpgroup(&attributes, 0);
+        posix_spawnattr_setflags(&attributes,
+                                 POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+        std::vector<std::string> environment = child_environment();
+        std::vector<char*> pointers;
+        for (std::string& entry : environment)
+            pointers.push_back(entry.data());
+        pointers.push_back(nullptr);
+        std::string name = program.substr(program.rfind('/') + 1);
+        char* arguments[] = {name.data(), nullptr};
+        pid_t pid = -1;
+        if (const int error =
+                posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments, pointers.data());
+            error != 0)
+            return fail_errno(error, "cannot start {}", program);
+        return pid;
+    }();
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return result;
+}
+
+}  // namespace
+
+std::string find_programs() {
+    char path[PATH_MAX];
+    const ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+    if (length > 0) {
+        const std::string self(path, static_cast<std::size_t>(length));
+        const std::string directory = self.substr(0, self.rfind('/'));
+        if (access((directory + "/dray-transfer").c_str(), X_OK) == 0)
+            return directory;
+    }
+    return kInstalledPrograms;
+}
+
+TransferProcess::TransferProcess(EventLoop& loop, Callbacks callbacks)
+    : loop_(loop), callbacks_(std::move(callbacks)) {}
+
+TransferProcess::~TransferProcess() { kill(); }
+
+Result<std::unique_ptr<TransferProcess>> TransferProcess::start(EventLoop& loop, Start start,
+                                                                Callbacks callbacks) {
+    std::unique_ptr<TransferProcess> process(new TransferProcess(loop, std::move(callbacks)));
+    DRAY_LET(auto engine_pair, MessageSocket::make_pair());
+    process->socket_ = std::move(engine_pair.first);
+    FileDescriptor drive_end;
+    if (start.device) {
+        DRAY_LET(auto drive_pair, MessageSocket::make_pair());
+        drive_end = drive_pair.first.take();
+        DRAY_TRY(process->spawn_drive(start, drive_pair.second.take()));
+    }
+    DRAY_TRY(process->spawn_transfer(start, engine_pair.second.take(), std::move(drive_end)));
+    process->readable_ = loop.watch(process->socket_.fd(), EPOLLIN,
+                                    [self = process.get()](std::uint32_t) { self->read_messages(); });
+    process->send(start.task);
+    return process;
+}
+
+Result<void> TransferProcess::spawn_transfer(const Start& start, FileDescriptor engine_end,
+                                             FileDescriptor drive_end) {
+    std::vector<Placed> descriptors{{engine_end.get(), transfer::kEngineFd}};
+    if (drive_end)
+        descriptors.push_back({drive_end.get(), transfer::kDriveFd});
+    DRAY_LET(transfer_, spawn(start.programs + "/dray-transfer", descriptors));
+    transfer_ended_ = loop_.child(transfer_, [this](int) { child_ended(transfer_); });
+    return {};
+}
+
+Result<void> TransferProcess::spawn_drive(const Start& start, FileDescriptor end) {
+    DRAY_LET(drive_, spawn(start.programs + "/dray-drive", {{end.get(), drive::kSocketFd},
+                                                            {start.device.get(), drive::kDeviceFd},
+                                                            {start.key.get(), drive::kKeyFd}}));
+    drive_ended_ = loop_.child(drive_, [this](int) { child_ended(drive_); });
+    return {};
+}
+
+void TransferProcess::send(const transfer::ToTransfer& message) {
+    // A transfer that does not read its few messages is stuck; its end, not our waiting, settles that.
+    if (Result<void> sent = socket_.try_send(transfer::encode(message)); !sent)
+        log::debug("a message to a transfer was dropped: {}", sent.error().text());
+}
+
+void TransferProcess::kill() {
+    for (const pid_t pid : {transfer_, drive_})
+        if (pid > 0)
+            ::kill(pid, SIGKILL);
+}
+
+void TransferProcess::read_messages() {
+    for (;;) {
+        Result<std::optional<Message>> received = socket_.try_receive();
+        if (received && !*received)
+            return;
+        if (received) {
+            const Result<transfer::FromTransfer> message = transfer::decode_from_transfer((*received)->bytes);
+            if (message) {
+                callbacks_.message(*message);
+                continue;
+            }
+            log::error("a transfer sent something that is no message; it is stopped");
+            kill();
+        }
+        // Closed, or not to be trusted any more: what counts from here on are the processes' ends.
+        readable_.reset();
+        return;
+    }
+}
+
+void TransferProcess::child_ended(pid_t& pid) {
+    pid = -1;
+    // Each lives by its socket to the other, but a stopped or hung one would not notice.
+    if (transfer_ < 0 && drive_ > 0)
+        ::kill(drive_, SIGKILL);
+    if (transfer_ > 0 || drive_ > 0)
+        return;
+    if (readable_)
+        read_messages();
+    readable_.reset();
+    // Not from inside the callback of a source that the owner is about to destroy with us.
+    ending_ = loop_.soon([this] {
+        const auto ended = std::move(callbacks_.ended);
+        ended();
+    });
+}
+
+}  // namespace dray

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One transfer's processes: dray-transfer and, for tasks with a drive, dray-drive. Starts them, talks, and
+// reaps both. Loop thread only.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "daemon/base/file_descriptor.hpp"
+#include "daemon/base/message_socket.hpp"
+#include "daemon/base/result.hpp"
+#include "daemon/loop/event_loop.hpp"
+#include "daemon/transfer/protocol.hpp"
+
+namespace dray {
+
+/// Where dray-drive and dray-transfer are: beside the running program, else /usr/libexec/dray.
+std::string find_programs();
+
+class TransferProcess {
+public:
+    struct Start {
+        /// Directory of the programs.
+        std::string programs;
+        transfer::Task task;
+        /// Neither for tasks without a drive.
+        FileDescriptor device;
+        FileDescriptor key;
+    };
+    struct Callbacks {
+        /// Every message but a broken one, in order.
+        std::function<void(const transfer::FromTransfer&)> message;
+        /// Both processes have ended and every message was delivered: once, last, and the object may be
+        /// destroyed in it.
+        std::function<void()> ended;
+    };
+
+    /// The processes are there when it returns. NotFound: no such programs.
+    static Result<std::unique_ptr<TransferProcess>> start(EventLoop& loop, Start start, Callbacks callbacks);
+    /// Kills what still lives; it is reaped by whoever reaps the daemon's children at exit.
+    ~TransferProcess();
+    TransferProcess(const TransferProcess&) = delete;
+    TransferProcess& operator=(const TransferProcess&) = delete;
+
+    /// Never blocks; what cannot be sent is dropped with the pair's end in sight.
+    void send(const transfer::ToTransfer& message);
+    /// SIGKILL to both. ended() follows when the kernel lets go of them.
+    void kill();
+
+private:
+    explicit TransferProcess(EventLoop& loop, Callbacks callbacks);
+    Result<void> spawn_transfer(const Start& start, FileDescriptor engine_end, FileDescriptor drive_end);
+    Result<void> spawn_drive(const Start& start, FileDescriptor end);
+    void read_messages();
+    void child_ended(pid_t& pid);
+
+    EventLoop& loop_;
+    Callbacks callbacks_;
+    MessageSocket socket_;
+    pid_t transfer_ = -1;
+    pid_t drive_ = -1;
+    EventSource readable_;
+    EventSource transfer_ended_;
+    EventSource drive_ended_;
+    EventSource ending_;
+};
+
+}  // namespace dray

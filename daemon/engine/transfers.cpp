@@ -1,0 +1,565 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Copies: which drive is next, starting its pair, what the pair says, and what its end means.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <tuple>
+#include <utility>
+
+#include "daemon/base/log.hpp"
+#include "daemon/base/memfd.hpp"
+#include "daemon/engine/engine_state.hpp"
+
+namespace dray {
+namespace {
+
+using transfer::Ending;
+using transfer::TaskKind;
+
+constexpr Microseconds kUnlockLimit = std::chrono::seconds(60);
+/// EIO comes before udev's `remove`; the pair gets this long to end by itself (rules.md 1).
+constexpr Microseconds kGoneLimit = std::chrono::seconds(3);
+constexpr Microseconds kAnnounceEvery = std::chrono::seconds(1);
+constexpr Microseconds kSaveEvery = std::chrono::seconds(5);
+constexpr std::uint32_t kMaxCrashes = 3;
+
+template <typename... Parts>
+struct Overloaded : Parts... {
+    using Parts::operator()...;
+};
+
+/// A serial number as a file name: what might mean something to a path is written as %XX.
+std::string file_name(const std::string& serial) {
+    std::string name;
+    for (const char c : fold_serial(serial)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (std::isalnum(byte) != 0 || c == '-' || c == '_')
+            name += c;
+        else
+            name += fmt::format("%{:02x}", byte);
+    }
+    return name;
+}
+
+/// The word of azure-import-export.md 6.3 for a drive that is given up while it is faulted.
+std::string status_of_fault(const std::string& kind) {
+    if (kind == to_string(ErrorKind::WrongKey))
+        return "BitLockerKeyInvalid";
+    if (kind == to_string(ErrorKind::Denied))
+        return "BlobRequestForbidden";
+    return "InternalError";
+}
+
+}  // namespace
+
+std::string JobEngine::State::copy_key(const Job& job, const Drive& drive) {
+    return fold_job_name(job.name) + "/" + fold_serial(drive.serial);
+}
+
+std::string JobEngine::State::directory_of(const Job& job) const {
+    return config.state_directory + "/transfers/" + fold_job_name(job.name);
+}
+
+std::string JobEngine::State::directory_of(const Job& job, const Drive& drive) const {
+    return directory_of(job) + "/" + file_name(drive.serial);
+}
+
+JobEngine::State::Copy* JobEngine::State::copy_of(const Job& job, const Drive& drive) {
+    const auto found = copies.find(copy_key(job, drive));
+    return found == copies.end() ? nullptr : found->second.get();
+}
+
+const JobEngine::State::Copy* JobEngine::State::copy_of(const Job& job, const Drive& drive) const {
+    const auto found = copies.find(copy_key(job, drive));
+    return found == copies.end() ? nullptr : found->second.get();
+}
+
+// A draining drive between two pairs (a crash, a restart, a fault to be mended) still counts.
+bool JobEngine::State::has_running(const Job& job) const {
+    return std::ranges::any_of(job.drives, [&](const Drive& drive) {
+        return copy_of(job, drive) != nullptr || (drive.is_draining && !drive.is_finished());
+    });
+}
+
+unsigned JobEngine::State::active() const {
+    return static_cast<unsigned>(
+        std::ranges::count_if(copies, [](const auto& item) { return item.second->kind == TaskKind::Import; }));
+}
+
+void JobEngine::State::schedule_soon() {
+    scheduling = loop.soon([this] { schedule(); });
+}
+
+// Resumed drives first, then by the time of Ship; jobs without a ready drive are passed over (rules.md 3).
+void JobEngine::State::schedule() {
+    if (is_stopping)
+        return;
+    struct Ready {
+        Job* job;
+        std::string serial;
+        bool is_fresh;
+    };
+    std::vector<Ready> ready;
+    for (auto& [name, job] : jobs) {
+        if (job->state != JobState::Shipping && job->state != JobState::Received &&
+            job->state != JobState::Transferring)
+            continue;
+        for (Drive& drive : job->drives) {
+            if (drive.state != DriveState::Received || copy_of(*job, drive) != nullptr)
+                continue;
+            const DeviceEntry* device = devices.device_of(*job, drive);
+            // A drain whose disk is gone ends here (rules.md 19); so does a pair that keeps dying.
+            if (drive.is_draining && device == nullptr && is_settled)
+                abandon(*job, drive, "Cancelled", "cancelled");
+            else if (drive.crashes >= kMaxCrashes)
+                abandon(*job, drive, "InternalError", "completed-more-info");
+            else if (device != nullptr && device->problem.empty() && !drive.is_faulted &&
+                     (!job->is_cancel_requested || drive.is_draining))
+                ready.push_back({job.get(), drive.serial, drive.started == TimePoint()});
+        }
+    }
+    std::ranges::stable_sort(ready, {}, [](const Ready& entry) {
+        return std::tuple(entry.is_fresh, entry.job->shipped, entry.job->name);
+    });
+    for (const Ready& entry : ready) {
+        if (active() >= config.transfers.max)
+            return;
+        Drive* drive = entry.job->find_drive(entry.serial);
+        const DeviceEntry* device = drive == nullptr ? nullptr : devices.device_of(*entry.job, *drive);
+        if (device == nullptr || drive->state != DriveState::Received)
+            continue;
+        if (Result<void> started = start_copy(*entry.job, *drive, *device); !started)
+            fault(*entry.job, *drive, started.error().kind(), started.error().text());
+        advance(*entry.job);
+    }
+}
+
+Result<transfer::Task> JobEngine::State::task_for(const Job& job, const Drive& drive, TaskKind kind) const {
+    const auto store = config.stores.find(job.store);
+    if (store == config.stores.end())
+        return fail(ErrorKind::NotFound, "store \"{}\" of job {} is not in the configuration", job.store, job.name);
+    transfer::Task task;
+    task.kind = kind;
+    task.job = job.name;
+    task.serial = drive.serial;
+    task.store = store->second;
+    task.manifest = drive.manifest;
+    task.manifest_hash = drive.manifest_hash;
+    task.volume_id = drive.volume_id;
+    task.diagnostics_path = job.diagnostics_path;
+    task.is_verbose_log = job.log_level == LogLevel::Verbose;
+    task.backup_manifest = job.backup_manifest;
+    task.directory = directory_of(job, drive);
+    task.ring = config.transfers.ring;
+    task.requests = config.transfers.requests;
+    task.unlock_memory = config.drives.unlock_memory;
+    task.allow_plain = config.drives.allow_plain;
+    task.is_draining = drive.is_draining;
+    task.drain = drive.drain;
+    return task;
+}
+
+Result<std::unique_ptr<TransferProcess>> JobEngine::State::start_process(const Job& job, Drive& drive, Copy& copy,
+                                                                         const DeviceEntry* device) {
+    TransferProcess::Start start;
+    start.programs = programs;
+    DRAY_LET(start.task, task_for(job, drive, copy.kind));
+    start.task.status = copy.final_status;
+    std::error_code error;
+    std::filesystem::create_directories(start.task.directory, error);
+    if (error)
+        return fail_errno(error.value(), "cannot make {}", start.task.directory);
+    if (device != nullptr) {
+        SecretBytes key;
+        if (drive.has_key) {
+            DRAY_LET(key, catalog.read_key(job, drive));
+        }
+        DRAY_LET(start.key, make_sealed_memfd("dray-key", key.bytes()));
+        devices.count_open(device->device.id);
+        DRAY_LET(start.device, open_device(device->device));
+    }
+    const std::string key = copy_key(job, drive);
+    return TransferProcess::start(
+        loop, std::move(start),
+        {[this, key](const transfer::FromTransfer& message) { heard(key, message); }, [this, key] { ended(key); }});
+}
+
+Result<void> JobEngine::State::start_copy(Job& job, Drive& drive, const DeviceEntry& device) {
+    auto copy = std::make_unique<Copy>();
+    copy->job = job.name;
+    copy->serial = drive.serial;
+    copy->device_id = device.device.id;
+    copy->announced = copy->saved = clock.since_boot();
+    // In the catalog before anything starts: after a crash this drive is the first to be resumed.
+    set_state(job, drive, DriveState::Transferring);
+    if (drive.started == TimePoint())
+        drive.started = clock.now();
+    drive.copy_status = "Unlocking";
+    DRAY_TRY(save(job));
+    Result<std::unique_ptr<TransferProcess>> process = start_process(job, drive, *copy, &device);
+    if (!process && process.error().kind() == ErrorKind::Gone) {
+        set_state(job, drive, DriveState::Received);
+        save_or_log(job);
+        tell(job, drive, Change::State);
+        log::info("job {}, drive {}: {}", job.name, drive.serial, process.error().text());
+        return {};
+    }
+    if (!process)
+        return fail(std::move(process.error()), "cannot start copying drive {}", drive.serial);
+    copy->process = *std::move(process);
+    copies[copy_key(job, drive)] = std::move(copy);
+    observer.device_changed(*devices.find(device.device.id));
+    tell(job, drive, Change::State);
+    observer.transfers_changed();
+    return {};
+}
+
+void JobEngine::State::abandon(Job& job, Drive& drive, const std::string& status, const std::string& outcome) {
+    if (copy_of(job, drive) != nullptr)
+        return;
+    auto copy = std::make_unique<Copy>();
+    copy->job = job.name;
+    copy->serial = drive.serial;
+    copy->kind = TaskKind::Abandon;
+    copy->final_status = status;
+    copy->final_outcome = outcome;
+    Result<std::unique_ptr<TransferProcess>> process = start_process(job, drive, *copy, nullptr);
+    if (!process) {
+        log::warning("job {}, drive {} ends without a log: {}", job.name, drive.serial, process.error().text());
+        finish(job, drive, DriveState::CompletedMoreInfo, status, outcome);
+        return;
+    }
+    copy->process = *std::move(process);
+    copies[copy_key(job, drive)] = std::move(copy);
+}
+
+void JobEngine::State::heard(const std::string& key, const transfer::FromTransfer& message) {
+    const auto found = copies.find(key);
+    Job* job = found == copies.end() ? nullptr : find(found->second->job);
+    Drive* drive = job == nullptr ? nullptr : job->find_drive(found->second->serial);
+    if (drive == nullptr)
+        return;
+    Copy& copy = *found->second;
+    std::visit(
+        Overloaded{
+            [&](const transfer::UnlockWanted&) {
+                copy.wants_unlock = true;
+                grant_unlock();
+            },
+            [&](const transfer::Unlocked& unlocked) {
+                copy.is_unlocking = false;
+                copy.unlock_limit.reset();
+                if (drive->volume_id.empty() && !unlocked.volume_id.empty()) {
+                    drive->volume_id = unlocked.volume_id;
+                    save_or_log(*job);
+                    tell(*job, *drive, Change::State);
+                }
+                grant_unlock();
+            },
+            [&](const transfer::Progress& progress) { heard_progress(*job, *drive, copy, progress); },
+            [&](const transfer::Note& note) {
+                if (note.is_warning)
+                    log::warning("job {}, drive {}: {}", job->name, drive->serial, note.text);
+                else
+                    log::info("job {}, drive {}: {}", job->name, drive->serial, note.text);
+            },
+            [&](const transfer::Report& report) { copy.report = report; },
+        },
+        message);
+}
+
+void JobEngine::State::heard_progress(Job& job, Drive& drive, Copy& copy, const transfer::Progress& progress) {
+    const Microseconds now = clock.since_boot();
+    const bool is_new_phase = copy.kind == TaskKind::Import && drive.copy_status != progress.phase;
+    copy.file = progress.file;
+    copy.pieces_journaled = progress.pieces_journaled;
+    // Before the manifest was looked through there are no totals; what was known before stays then. After a
+    // power cut the journal may know a second less than we announced: what is done is never taken back.
+    if (progress.counters.bytes_total != 0 || progress.counters.blobs_total != 0) {
+        const Counters before = drive.counters;
+        drive.counters = progress.counters;
+        if (before.bytes_total == progress.counters.bytes_total) {
+            drive.counters.bytes_done = std::max(before.bytes_done, progress.counters.bytes_done);
+            drive.counters.blobs_done = std::max(before.blobs_done, progress.counters.blobs_done);
+        }
+    }
+    copy.rate.add(now, progress.counters.bytes_done);
+    if (progress.pieces_journaled > 0)
+        drive.crashes = 0;
+    if (is_new_phase) {
+        drive.copy_status = progress.phase;
+        save_or_log(job);
+        tell(job, drive, Change::State);
+    } else if (now - copy.saved >= kSaveEvery) {
+        copy.saved = now;
+        if (Result<void> saved = catalog.save_drive(job, drive); !saved)
+            log::error("job {} cannot be saved: {}", job.name, saved.error().text());
+    }
+    if (is_new_phase || now - copy.announced >= kAnnounceEvery) {
+        copy.announced = now;
+        tell(job, drive, Change::Progress);
+    }
+}
+
+// One at a time per appliance: each may take a gigabyte (rules.md 7).
+void JobEngine::State::grant_unlock() {
+    for (const auto& [key, copy] : copies)
+        if (copy->is_unlocking)
+            return;
+    for (const auto& [key, copy] : copies) {
+        if (!copy->wants_unlock)
+            continue;
+        copy->wants_unlock = false;
+        copy->is_unlocking = true;
+        copy->process->send(transfer::UnlockGranted{});
+        Copy* late = copy.get();
+        copy->unlock_limit = loop.after(kUnlockLimit, [late] {
+            late->is_unlock_late = true;
+            late->process->kill();
+        });
+        return;
+    }
+}
+
+void JobEngine::State::ended(const std::string& key) {
+    const auto found = copies.find(key);
+    if (found == copies.end())
+        return;
+    const std::unique_ptr<Copy> copy = std::move(found->second);
+    copies.erase(found);
+    grant_unlock();
+    Job* job = find(copy->job);
+    Drive* drive = job == nullptr ? nullptr : job->find_drive(copy->serial);
+    if (drive != nullptr && copy->kind == TaskKind::Import) {
+        import_ended(*job, *drive, *copy);
+    } else if (drive != nullptr) {
+        if (copy->report && copy->report->ending != Ending::Faulted)
+            drive->error_log_uri = copy->report->error_log_uri;
+        else
+            log::warning("job {}, drive {} ends without a log{}", job->name, drive->serial,
+                         copy->report ? ": " + copy->report->message : "");
+        if (copy->report && copy->report->counters.blobs_total != 0)
+            drive->counters = copy->report->counters;
+        if (!is_stopping || copy->report)
+            finish(*job, *drive, DriveState::CompletedMoreInfo, copy->final_status, copy->final_outcome);
+    }
+    observer.transfers_changed();
+    if (is_stopping && copies.empty() && stopped) {
+        std::exchange(stopped, {})();
+        return;
+    }
+    settle();
+}
+
+void JobEngine::State::import_ended(Job& job, Drive& drive, const Copy& copy) {
+    if (!copy.report) {
+        if (copy.is_unlock_late)
+            return fault(job, drive, ErrorKind::LimitReached, "unlocking took longer than 60 s and was stopped");
+        if (copy.is_device_gone)
+            return device_went(job, drive);
+        if (is_stopping) {
+            set_state(job, drive, DriveState::Received);
+            return save_or_log(job);
+        }
+        return crashed(job, drive, copy, "its processes died");
+    }
+    const transfer::Report& report = *copy.report;
+    if (report.counters.bytes_total != 0 || report.counters.blobs_total != 0)
+        drive.counters = report.counters;
+    if (!report.error_log_uri.empty())
+        drive.error_log_uri = report.error_log_uri;
+    if (!report.verbose_log_uri.empty())
+        drive.verbose_log_uri = report.verbose_log_uri;
+    if (!report.manifest_uri.empty())
+        drive.manifest_uri = report.manifest_uri;
+    switch (report.ending) {
+        case Ending::Finished: {
+            const bool is_clean = report.status == "Completed";
+            if (!report.message.empty())
+                log::warning("job {}, drive {}: {}", job.name, drive.serial, report.message);
+            return finish(job, drive, is_clean ? DriveState::Completed : DriveState::CompletedMoreInfo,
+                          report.status, is_clean ? "completed" : "completed-more-info");
+        }
+        case Ending::Cancelled:
+            return finish(job, drive, DriveState::CompletedMoreInfo, "Cancelled", "cancelled");
+        case Ending::DeviceGone: return device_went(job, drive);
+        case Ending::Stopped:
+            set_state(job, drive, DriveState::Received);
+            save_or_log(job);
+            return tell(job, drive, Change::State);
+        case Ending::Faulted:
+            if (copy.is_device_gone)
+                return device_went(job, drive);
+            if (report.kind == ErrorKind::Internal)
+                return crashed(job, drive, copy, report.message);
+            return fault(job, drive, report.kind, report.message);
+    }
+}
+
+void JobEngine::State::crashed(Job& job, Drive& drive, const Copy& copy, const std::string& how) {
+    drive.crashes = copy.pieces_journaled > 0 ? 1 : drive.crashes + 1;
+    const std::string file = copy.file.empty() ? "" : fmt::format(" while it read {}", copy.file);
+    log::warning("job {}, drive {}: {}{}; {}", job.name, drive.serial, how, file,
+                 drive.crashes < kMaxCrashes ? "it starts again where it was"
+                                             : "three times without a new piece, so the drive ends here");
+    set_state(job, drive, DriveState::Received);
+    save_or_log(job);
+    tell(job, drive, Change::State);
+}
+
+void JobEngine::State::device_went(Job& job, Drive& drive) {
+    log::info("job {}, drive {}: its device is gone; the copy goes on when it is back", job.name, drive.serial);
+    set_state(job, drive, DriveState::Received);
+    save_or_log(job);
+    tell(job, drive, Change::State);
+}
+
+void JobEngine::device_removed(const std::string& id) {
+    const DeviceEntry gone = state_->devices.take(id);
+    if (gone.device.id.empty())
+        return;
+    state_->observer.device_removed(gone);
+    for (auto& [key, copy] : state_->copies) {
+        if (copy->device_id != id)
+            continue;
+        copy->is_device_gone = true;
+        State::Copy* held = copy.get();
+        if (gone.device.is_image)
+            copy->process->kill();
+        else
+            copy->gone_limit = state_->loop.after(kGoneLimit, [held] { held->process->kill(); });
+    }
+    Job* job = gone.job.empty() ? nullptr : state_->find(gone.job);
+    if (Drive* drive = job == nullptr ? nullptr : job->find_drive(gone.serial)) {
+        state_->tell(*job, *drive, Change::State);
+        if (state_->config.lifecycle.hand_back == HandBack::Unplug &&
+            (drive->state == DriveState::Completed || drive->state == DriveState::CompletedMoreInfo))
+            state_->hand_back(*job, *drive);
+    }
+    state_->settle();
+}
+
+void JobEngine::device_present(const Device& device) {
+    const bool is_new = state_->devices.put(device);
+    const DeviceEntry& entry = *state_->devices.find(device.id);
+    if (is_new)
+        state_->observer.device_added(entry);
+    else
+        state_->observer.device_changed(entry);
+    state_->settle();
+}
+
+Result<void> JobEngine::release(const std::string& job_name, const std::string& serial) {
+    DRAY_LET(Job* const job, state_->need(job_name));
+    DRAY_LET(Drive* const drive, state_->need_drive(*job, serial));
+    if (judge(JobOperation::ReleaseDrive, job->state, job->is_cancel_requested) == Verdict::Refused)
+        return fail(refusal(JobOperation::ReleaseDrive, *job));
+    const bool is_packed = job->state == JobState::Packaging || job->state == JobState::Completed ||
+                           job->state == JobState::Closed;
+    switch (drive->state) {
+        case DriveState::ShippedBack: return {};
+        case DriveState::Completed:
+        case DriveState::CompletedMoreInfo: state_->hand_back(*job, *drive); break;
+        case DriveState::Received:
+            if (state_->copy_of(*job, *drive) != nullptr)
+                return fail(ErrorKind::Conflict, "drive {} of job {} is being released already", drive->serial,
+                            job->name);
+            if (is_packed)
+                state_->hand_back(*job, *drive);
+            else if (!drive->is_faulted && !drive->is_draining)
+                return fail(ErrorKind::Conflict,
+                            "drive {} of job {} waits for its turn and is not faulted; cancel the job instead",
+                            drive->serial, job->name);
+            else if (drive->started == TimePoint())
+                state_->finish(*job, *drive, DriveState::CompletedMoreInfo, status_of_fault(drive->fault_kind),
+                               "completed-more-info");
+            else
+                state_->abandon(*job, *drive, drive->is_draining ? "Cancelled" : status_of_fault(drive->fault_kind),
+                                drive->is_draining ? "cancelled" : "completed-more-info");
+            break;
+        case DriveState::Transferring:
+            return fail(ErrorKind::Conflict, "drive {} of job {} is being copied; cancel the job to stop it",
+                        drive->serial, job->name);
+        case DriveState::Specified:
+        case DriveState::NeverReceived:
+            return fail(ErrorKind::Conflict, "drive {} of job {} has not come", drive->serial, job->name);
+    }
+    state_->settle();
+    return {};
+}
+
+void JobEngine::stop(std::function<void()> stopped) {
+    state_->is_stopping = true;
+    state_->stopped = std::move(stopped);
+    for (auto& [name, check] : state_->checks)
+        check->process->kill();
+    for (auto& [key, copy] : state_->copies)
+        copy->process->send(transfer::Stop{});
+    constexpr Microseconds kStopLimit = std::chrono::seconds(5);
+    state_->stop_limit = state_->loop.after(kStopLimit, [state = state_.get()] {
+        for (auto& [key, copy] : state->copies)
+            copy->process->kill();
+    });
+    if (state_->copies.empty())
+        state_->scheduling = state_->loop.soon([state = state_.get()] {
+            if (state->stopped)
+                std::exchange(state->stopped, {})();
+        });
+}
+
+void JobEngine::State::set_reachable(const std::string& store, const Result<void>& result) {
+    StoreEntry& entry = stores[store];
+    entry.is_reachable = result.has_value();
+    entry.problem = result ? "" : result.error().text();
+    observer.store_changed(entry);
+}
+
+Result<void> JobEngine::check_store(const std::string& store, std::function<void(Result<void>)> done) {
+    const auto configured = state_->config.stores.find(store);
+    if (configured == state_->config.stores.end())
+        return fail(ErrorKind::NotFound, "store \"{}\" is not in the configuration", store);
+    if (state_->checks.contains(store))
+        return fail(ErrorKind::Busy, "store \"{}\" is being checked already", store);
+    auto check = std::make_unique<State::Check>();
+    check->store = store;
+    check->done = std::move(done);
+    TransferProcess::Start start;
+    start.programs = state_->programs;
+    start.task.kind = TaskKind::CheckStore;
+    start.task.store = configured->second;
+    start.task.directory = state_->config.state_directory + "/transfers";
+    std::error_code error;
+    std::filesystem::create_directories(start.task.directory, error);
+    State::Check* raw = check.get();
+    DRAY_LET(check->process,
+             TransferProcess::start(state_->loop, std::move(start),
+                                    {[raw](const transfer::FromTransfer& message) {
+                                         if (const auto* report = std::get_if<transfer::Report>(&message))
+                                             raw->report = *report;
+                                     },
+                                     [state = state_.get(), store] { state->check_ended(store); }}));
+    constexpr Microseconds kCheckLimit = std::chrono::seconds(20);
+    check->limit = state_->loop.after(kCheckLimit, [raw] { raw->process->kill(); });
+    state_->checks[store] = std::move(check);
+    return {};
+}
+
+void JobEngine::State::check_ended(const std::string& store) {
+    const auto found = checks.find(store);
+    if (found == checks.end())
+        return;
+    const std::unique_ptr<Check> check = std::move(found->second);
+    checks.erase(found);
+    Result<void> result;
+    if (!check->report)
+        result = fail(ErrorKind::Unreachable, "store \"{}\" did not answer within 20 s", store);
+    else if (check->report->ending != Ending::Finished)
+        result = fail(check->report->kind, "{}", check->report->message);
+    set_reachable(store, result);
+    check->done(std::move(result));
+}
+
+}  // namespace dray

@@ -1,0 +1,133 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes a drive image with programs other than dray's own: mke2fs -d, cryptsetup luksFormat, and the
+AES-XTS of python3-cryptography; its manifest is written here from the description of the format alone.
+
+As a program: make_drive.py SOURCE IMAGE --serial S --key-file F --container C[/PREFIX] [--sector-size N]
+prints the manifest's hash and the volume's identifier as JSON.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+from xml.sax.saxutils import escape, quoteattr
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+MIB = 1024 * 1024
+PIECE = 4 * MIB
+
+
+def run(*arguments, **options):
+    return subprocess.run(arguments, check=True, capture_output=True, **options).stdout
+
+
+def pieces_of(data, piece=PIECE):
+    return [(offset, data[offset : offset + piece]) for offset in range(0, len(data), piece)]
+
+
+def blob_xml(blob_path, file_path, data, disposition="no-overwrite", piece=PIECE, extra=""):
+    blocks = "".join(
+        "<Block Offset=%s Length=%s Id=%s Hash=%s/>"
+        % tuple(
+            quoteattr(str(value))
+            for value in (
+                offset,
+                len(part),
+                "MD5/" + base64.b64encode(hashlib.md5(part).digest()).decode(),
+                hashlib.md5(part).hexdigest().upper(),
+            )
+        )
+        for offset, part in pieces_of(data, piece)
+    )
+    return (
+        f"<Blob><BlobPath>{escape(blob_path)}</BlobPath><FilePath>{escape(file_path)}</FilePath>"
+        f"<Length>{len(data)}</Length><ImportDisposition>{disposition}</ImportDisposition>"
+        f"<BlockList>{blocks}</BlockList>{extra}</Blob>"
+    )
+
+
+def manifest_xml(serial, blobs):
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<DriveManifest Version="2014-11-01"><Drive><DriveId>{escape(serial)}</DriveId>'
+        "<ContainerSas>none?sig=none</ContainerSas><BlobList>" + "".join(blobs) + "</BlobList></Drive></DriveManifest>\n"
+    ).encode()
+
+
+def manifest_of(source, serial, container):
+    """The manifest of a directory, and the blobs that an import of it must make: {blob path: content}."""
+    blobs, expected = [], {}
+    for path in sorted(pathlib.Path(source).rglob("*")):
+        if not path.is_file():
+            continue
+        relative = path.relative_to(source).as_posix()
+        data = path.read_bytes()
+        blobs.append(blob_xml(f"{container}/{relative}", "\\" + relative.replace("/", "\\"), data))
+        expected[f"{container}/{relative}"] = data
+    return manifest_xml(serial, blobs), expected
+
+
+def encrypt(key, plain_path, image, data_offset, sector_size):
+    """dm-crypt's aes-xts-plain64: the tweak counts 512-byte units whatever the sector size."""
+    with open(plain_path, "rb") as plain, open(image, "r+b") as out:
+        out.seek(data_offset)
+        number = 0
+        while sector := plain.read(sector_size):
+            tweak = (number * sector_size // 512).to_bytes(16, "little")
+            encryptor = Cipher(algorithms.AES(key), modes.XTS(tweak)).encryptor()
+            out.write(encryptor.update(sector))
+            number += 1
+
+
+def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_name="DriveManifest.xml", size=None,
+               mke2fs_options=()):
+    """Makes the image from a directory and, unless None, the manifest's bytes. Returns the LUKS identifier."""
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(image))) as work:
+        tree = os.path.join(work, "tree")
+        os.mkdir(tree)
+        subprocess.run(["cp", "-a", "--reflink=auto", str(source) + "/.", tree], check=True)
+        if manifest is not None:
+            pathlib.Path(tree, manifest_name).write_bytes(manifest)
+        used = sum(f.stat().st_size + 8192 for f in pathlib.Path(tree).rglob("*"))
+        plain = os.path.join(work, "plain")
+        size = size or (used + used // 16 + 24 * MIB) // MIB * MIB
+        run("mke2fs", "-q", "-t", "ext4", "-F", *mke2fs_options, "-d", tree, plain, f"{size // 1024}k")
+        key_file = os.path.join(work, "key")
+        pathlib.Path(key_file).write_bytes(key)
+        with open(image, "wb") as out:
+            out.truncate(16 * MIB + size)
+        run("cryptsetup", "luksFormat", "-q", "--type", "luks2", "--cipher", "aes-xts-plain64", "--key-size", "512",
+            "--sector-size", str(sector_size), "--pbkdf", "argon2id", "--pbkdf-memory", "32768",
+            "--pbkdf-parallel", "1", "--pbkdf-force-iterations", "4", "--key-file", key_file, image)
+        volume_key = os.path.join(work, "volume-key")
+        run("cryptsetup", "luksDump", "-q", "--dump-volume-key", "--volume-key-file", volume_key, "--key-file",
+            key_file, image)
+        segment = json.loads(run("cryptsetup", "luksDump", "--dump-json-metadata", image))["segments"]["0"]
+        assert segment["sector_size"] == sector_size
+        encrypt(pathlib.Path(volume_key).read_bytes(), plain, image, int(segment["offset"]), sector_size)
+        return run("cryptsetup", "luksUUID", image).decode().strip()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("source")
+    parser.add_argument("image")
+    parser.add_argument("--serial", required=True)
+    parser.add_argument("--key-file", required=True)
+    parser.add_argument("--container", required=True)
+    parser.add_argument("--sector-size", type=int, default=4096)
+    options = parser.parse_args()
+    manifest, _ = manifest_of(options.source, options.serial, options.container)
+    identifier = make_drive(options.source, options.image, pathlib.Path(options.key_file).read_bytes(),
+                            options.sector_size, manifest)
+    print(json.dumps({"manifest-hash": hashlib.md5(manifest).hexdigest().upper(), "volume-id": identifier}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/service.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <systemd/sd-daemon.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "daemon/base/file.hpp"
+#include "daemon/base/log.hpp"
+#include "daemon/bus/connection.hpp"
+#include "daemon/bus/objects.hpp"
+#include "daemon/catalog/catalog.hpp"
+#include "daemon/device/image_monitor.hpp"
+#include "daemon/device/udev_monitor.hpp"
+#include "daemon/engine/job_engine.hpp"
+#include "daemon/loop/event_loop.hpp"
+
+namespace dray {
+namespace {
+
+constexpr Microseconds kStatusPause = std::chrono::milliseconds(500);
+
+Result<void> make_directory(const std::string& path) {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    if (error)
+        return fail_errno(error.value(), "cannot make the state directory {}", path);
+    return {};
+}
+
+/// Held as long as the daemon lives: two daemons on two buses would share the catalog otherwise.
+Result<FileDescriptor> lock_directory(const std::string& path) {
+    DRAY_LET(FileDescriptor lock, open_file(path + "/lock", O_RDWR | O_CREAT));
+    if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0)
+        return lock;
+    if (errno == EWOULDBLOCK)
+        return fail(ErrorKind::Exists, "another drayd uses the state directory {}", path);
+    return fail_errno(errno, "cannot lock {}/lock", path);
+}
+
+/// Without its master key the catalog opens all the same: drives whose keys cannot be read are faulted,
+/// and a new key must not take the old one's place (rules.md 23).
+Result<void> unlock_catalog(Catalog& catalog, const std::string& directory) {
+    DRAY_LET(const bool has_keys, catalog.has_keys());
+    auto key = load_master_key(directory, !has_keys);
+    if (key)
+        catalog.use_master_key(std::move(*key));
+    else if (has_keys)
+        log::error("{}; the drives' keys cannot be read until it is back", key.error().text());
+    else
+        return fail(std::move(key.error()));
+    return {};
+}
+
+std::vector<std::unique_ptr<DeviceMonitor>> make_monitors(const Config& config, EventLoop& loop) {
+    std::vector<std::unique_ptr<DeviceMonitor>> monitors;
+    if (config.devices.use_udev)
+        monitors.push_back(std::make_unique<UdevMonitor>(loop, config.devices.allow_loop));
+    if (config.devices.use_images)
+        monitors.push_back(std::make_unique<ImageMonitor>(loop, config.devices.images));
+    return monitors;
+}
+
+}  // namespace
+
+std::string state_directory_of(const std::string& configured) {
+    if (!configured.empty())
+        return configured;
+    const char* directories = std::getenv("STATE_DIRECTORY");
+    const std::string given = directories != nullptr ? directories : "";
+    const std::string first = given.substr(0, given.find(':'));
+    return first.empty() ? "/var/lib/dray" : first;
+}
+
+/// Members go from the last to the first: monitors, engine, objects, connection, catalog. What create() made
+/// is there for the rest of its life, so only that uses pointers.
+struct Service::State {
+    State(Config given, const Clock& given_clock, EventLoop given_loop)
+        : config(std::move(given)), clock(given_clock), loop(std::move(given_loop)) {}
+
+    Result<void> connect();
+    Result<void> open_catalog();
+    Result<void> start_engine();
+    Result<void> start_monitors();
+    Result<void> watch_signals();
+    void stop(int code);
+    void show_status_soon();
+    void show_status();
+
+    Config config;
+    const Clock& clock;
+    EventLoop loop;
+    FileDescriptor lock;
+    std::unique_ptr<Catalog> catalog;
+    std::unique_ptr<bus::Connection> connection;
+    std::unique_ptr<bus::Objects> objects;
+    std::unique_ptr<JobEngine> engine;
+    std::vector<std::unique_ptr<DeviceMonitor>> monitors;
+    std::vector<EventSource> signals;
+    EventSource status;
+    bool is_status_due = false;
+    bool is_stopping = false;
+};
+
+Result<void> Service::State::connect() {
+    DRAY_LET(bus::Connection opened, bus::Connection::open(loop, [this] {
+                 log::error("the connection to the bus is lost: stopping");
+                 stop(1);
+             }));
+    connection = std::make_unique<bus::Connection>(std::move(opened));
+    objects = std::make_unique<bus::Objects>(connection->get());
+    DRAY_TRY(objects->publish());
+    return connection->take_name();
+}
+
+Result<void> Service::State::open_catalog() {
+    DRAY_TRY(make_directory(config.state_directory));
+    DRAY_LET(lock, lock_directory(config.state_directory));
+    DRAY_LET(catalog, Catalog::open(config.state_directory + "/catalog.sqlite"));
+    return unlock_catalog(*catalog, config.state_directory);
+}
+
+Result<void> Service::State::start_engine() {
+    engine = std::make_unique<JobEngine>(config, *catalog, clock, loop, *objects);
+    objects->show(engine.get());
+    objects->on_overview([this] { show_status_soon(); });
+    return engine->start();
+}
+
+Result<void> Service::State::start_monitors() {
+    monitors = make_monitors(config, loop);
+    for (const auto& monitor : monitors) {
+        DRAY_TRY(monitor->start({.present = [this](const Device& device) { engine->device_present(device); },
+                                 .removed = [this](const std::string& id) { engine->device_removed(id); }}));
+    }
+    return {};
+}
+
+Result<void> Service::State::watch_signals() {
+    for (const int number : {SIGTERM, SIGINT}) {
+        signals.push_back(loop.signal(number, [this] {
+            log::info("stopping");
+            stop(0);
+        }));
+        if (!signals.back())
+            return fail(ErrorKind::Internal, "cannot watch signal {}", number);
+    }
+    return {};
+}
+
+void Service::State::stop(int code) {
+    if (is_stopping)
+        return;
+    is_stopping = true;
+    (void)sd_notify(0, "STOPPING=1\nSTATUS=Stopping: transfers write down where they are.");
+    // What is plugged in from now on waits for the next start.
+    monitors.clear();
+    engine->stop([this, code] { loop.quit(code); });
+}
+
+void Service::State::show_status_soon() {
+    if (is_status_due || is_stopping)
+        return;
+    is_status_due = true;
+    // Not more often than a person can read: sending waits when the receiver has more than a few to read.
+    status = loop.after(kStatusPause, [this] { show_status(); });
+}
+
+void Service::State::show_status() {
+    is_status_due = false;
+    const std::size_t jobs = engine->jobs().size();
+    // Without systemd nobody listens, and that is fine.
+    (void)sd_notifyf(0, "STATUS=%zu job%s, %u copying", jobs, jobs == 1 ? "" : "s", engine->active_transfers());
+}
+
+Service::Service(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Service::~Service() = default;
+
+Result<std::unique_ptr<Service>> Service::create(Config config, const Clock& clock,
+                                                 const std::function<Result<void>()>& connected) {
+    DRAY_LET(EventLoop loop, EventLoop::create());
+    auto state = std::make_unique<State>(std::move(config), clock, std::move(loop));
+    DRAY_TRY(state->connect());
+    if (connected)
+        DRAY_TRY(connected());
+    DRAY_TRY(state->open_catalog());
+    DRAY_TRY(state->watch_signals());
+    DRAY_TRY(state->start_engine());
+    DRAY_TRY(state->start_monitors());
+    return std::unique_ptr<Service>(new Service(std::move(state)));
+}
+
+Result<int> Service::run() {
+    // Sends WATCHDOG=1 from the loop itself, when the unit asks for it.
+    if (const int result = sd_event_set_watchdog(state_->loop.get(), 1); result < 0)
+        log::warning("the watchdog cannot be fed: {}", errno_text(-result));
+    (void)sd_notify(0, "READY=1");
+    state_->show_status();
+    const auto& config = state_->config;
+    log::info("drayd is ready: {} jobs, {} stores, state in {}", state_->engine->jobs().size(),
+              config.stores.size(), config.state_directory);
+    return state_->loop.run();
+}
+
+}  // namespace dray

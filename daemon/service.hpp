@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The daemon as a whole: owns every part in order, starts it, drains it, stops it. The clock comes from
+// outside, so that tests can run the same service around a clock of their own.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "config/config.hpp"
+#include "daemon/base/clock.hpp"
+#include "daemon/base/result.hpp"
+
+namespace dray {
+
+/// `configured`, else the first of $STATE_DIRECTORY, else /var/lib/dray.
+std::string state_directory_of(const std::string& configured);
+
+class Service {
+public:
+    /// Takes the bus name first: what comes after touches the catalog, and two daemons must not. SIGTERM,
+    /// SIGINT and SIGCHLD must be blocked in every thread. `config.state_directory` is set; `clock`
+    /// outlives the service.
+    ///
+    /// `connected` is called once the name is taken: the place to leave root. Not earlier, because
+    /// dbus-daemon turns away every uid that is in no user database, and drayd may become such a one.
+    ///
+    /// Unsupported: the catalog is of a newer dray (exit status 78). Exists: another drayd has the name or
+    /// the state directory. Unreachable, Denied: the bus, the catalog or a device source.
+    static Result<std::unique_ptr<Service>> create(Config config, const Clock& clock,
+                                                   const std::function<Result<void>()>& connected);
+    ~Service();
+    Service(const Service&) = delete;
+    Service& operator=(const Service&) = delete;
+
+    /// Runs until SIGTERM or SIGINT (0) or until the bus is lost (1), and stops the transfers.
+    Result<int> run();
+
+private:
+    struct State;
+    explicit Service(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace dray

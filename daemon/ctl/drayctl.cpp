@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// drayctl: arguments in, a verb called, an exit status out.
+#include <unistd.h>
+
+#include <cstdio>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "daemon/base/log.hpp"
+#include "daemon/ctl/client.hpp"
+#include "daemon/ctl/drive_prepare.hpp"
+#include "daemon/ctl/job_verbs.hpp"
+#include "daemon/ctl/live_verbs.hpp"
+#include "daemon/ctl/output.hpp"
+#include "daemon/ctl/show_verbs.hpp"
+
+#ifndef DRAY_VERSION
+#define DRAY_VERSION "unknown"
+#endif
+
+namespace dray::ctl {
+namespace {
+
+constexpr int kExitUsage = 2;
+
+/// What the chosen verb does; a bus verb gets a connected client.
+using BusVerb = std::function<Result<int>(Client&, const OutputOptions&)>;
+using LocalVerb = std::function<Result<int>(const OutputOptions&)>;
+
+class CommandLine {
+public:
+    CommandLine() : app_("Controls dray, the import/export appliance.", "drayctl") {
+        app_.set_version_flag("--version", "drayctl " DRAY_VERSION);
+        app_.require_subcommand(0, 1);
+        app_.fallthrough();
+        app_.add_option("--json", json_, "short, pretty or off (for eyes)")
+            ->check(CLI::IsMember({"short", "pretty", "off"}));
+        app_.add_flag("-j", is_json_, "The same as --json=pretty on a terminal, --json=short elsewhere");
+        app_.add_flag("!--no-legend", output_.has_legend, "No headings and no counts");
+        app_.add_flag("-q,--quiet", output_.is_quiet, "No word about what went well");
+        app_.add_flag("--no-pager", "Accepted; drayctl never starts a pager");
+        app_.add_flag("--no-ask-password", "Accepted; drayctl asks for no password itself");
+        app_.footer("Exit status: 0 done, 1 failed, 2 wrong usage, 3 the job itself failed or was\n"
+                    "cancelled, 4 no such thing, 5 not allowed, 6 time over, 130 stopped waiting.");
+        add_looking_verbs();
+        add_job_verbs();
+        add_drive_verbs();
+        add_live_verbs();
+        add_customer_verbs();
+    }
+
+    int run(int argc, char** argv) {
+        try {
+            app_.parse(argc, argv);
+        } catch (const CLI::Success& success) {
+            return app_.exit(success);
+        } catch (const CLI::ParseError& error) {
+            fmt::print(stderr, "drayctl: {}\nSee drayctl --help.\n", error.what());
+            return kExitUsage;
+        }
+        if (!json_.empty())
+            output_.json = json_ == "pretty"  ? JsonMode::Pretty
+                           : json_ == "short" ? JsonMode::Short
+                                              : JsonMode::Off;
+        else if (is_json_)
+            output_.json = isatty(STDOUT_FILENO) == 1 ? JsonMode::Pretty : JsonMode::Short;
+        const Result<int> result = perform();
+        return result ? *result : report_failure(result.error());
+    }
+
+private:
+    Result<int> perform() {
+        if (local_verb_)
+            return local_verb_(output_);
+        DRAY_LET(Client client, Client::connect());
+        return bus_verb_ ? bus_verb_(client, output_) : show_status(client, output_);
+    }
+
+    CLI::App* verb(const char* name, const char* help, BusVerb perform) {
+        CLI::App* command = app_.add_subcommand(name, help);
+        command->callback([this, perform = std::move(perform)] { bus_verb_ = perform; });
+        return command;
+    }
+
+    CLI::App* job_verb(const char* name, const char* help, BusVerb perform) {
+        CLI::App* command = verb(name, help, std::move(perform));
+        command->add_option("JOB", job_, "Name of the job")->required();
+        return command;
+    }
+
+    void add_looking_verbs() {
+        verb("status", "What is plugged in, what runs, what needs a hand (the default)",
+             [](Client& client, const OutputOptions& output) { return show_status(client, output); });
+        verb("list", "All jobs",
+             [](Client& client, const OutputOptions& output) { return list_jobs(client, output); });
+        job_verb("show", "One job and its drives", [this](Client& client, const OutputOptions& output) {
+            return show_job(client, output, job_);
+        });
+        verb("devices", "The disks that are plugged in",
+             [](Client& client, const OutputOptions& output) { return list_devices(client, output); });
+        verb("stores", "The stores, each tried first",
+             [this](Client& client, const OutputOptions& output) {
+                 return list_stores(client, output, !is_unchecked_);
+             })
+            ->add_flag("--no-check", is_unchecked_, "Only list them");
+    }
+
+    void add_job_verbs() {
+        CLI::App* create =
+            verb("create", "Makes a job", [this](Client& client, const OutputOptions& output) {
+                for (const std::string& tag : tags_) {
+                    const std::size_t equals = tag.find('=');
+                    if (equals == std::string::npos)
+                        return Result<int>(fail(ErrorKind::InvalidArgument, "--tag {} is not NAME=VALUE", tag));
+                    create_.tags[tag.substr(0, equals)] = tag.substr(equals + 1);
+                }
+                return create_job(client, output, create_);
+            });
+        create->add_option("NAME", create_.name, "Name of the new job")->required();
+        create->add_option("--type", create_.type, "import (the default)")
+            ->check(CLI::IsMember({"import", "export"}));
+        create->add_option("--store", create_.store, "Where the content goes, see drayctl stores")
+            ->required();
+        create->add_option("--diagnostics-path", create_.diagnostics_path, "CONTAINER[/DIR] for the logs");
+        create->add_option("--log-level", create_.log_level, "Error or Verbose");
+        create->add_flag("--backup-manifest", create_.backup_manifest, "Keep each manifest with the logs");
+        create->add_option("--expected-drives", create_.expected_drives, "How many drives will come");
+        create->add_option("--tag", tags_, "NAME=VALUE, may come again");
+
+        CLI::App* ship =
+            job_verb("ship", "Says that the drives are on their way: copying may begin",
+                     [this](Client& client, const OutputOptions& output) {
+                         return ship_job(client, output, job_, carrier_, tracking_);
+                     });
+        ship->add_option("--carrier", carrier_, "Who carries them");
+        ship->add_option("--tracking", tracking_, "The parcel's number");
+
+        job_verb("cancel", "No new drive starts; copies in hand drain",
+                 [this](Client& client, const OutputOptions& output) {
+                     return cancel_job(client, output, job_, drain_);
+                 })
+            ->add_option("--drain", drain_,
+                         "Where a copy in hand ends: after the drive, the blob or the piece")
+            ->check(CLI::IsMember({"drive", "blob", "piece"}));
+        job_verb("close", "Says that no further drive will come",
+                 [this](Client& client, const OutputOptions& output) {
+                     return close_job(client, output, job_);
+                 });
+        job_verb("delete", "Forgets a job that is Creating, Completed or Closed",
+                 [this](Client& client, const OutputOptions& output) {
+                     return delete_job(client, output, job_, is_forced_);
+                 })
+            ->add_flag("--force", is_forced_, "Even if an export's keys were never read");
+
+        CLI::App* update =
+            job_verb("update", "Changes a job", [this](Client& client, const OutputOptions& output) {
+                update_.job = job_;
+                return update_job(client, output, update_);
+            });
+        update->add_option("--log-level", update_.log_level, "Error or Verbose");
+        update->add_option("--backup-manifest", update_.backup_manifest, "true or false");
+        update->add_option("--carrier", update_.carrier, "Who carries the drives");
+        update->add_option("--tracking", update_.tracking, "The parcel's number");
+    }
+
+    CLI::App* job_drive_verb(const char* name, const char* help, BusVerb perform) {
+        CLI::App* command = job_verb(name, help, std::move(perform));
+        command->add_option("SERIAL", drive_.serial, "Serial number of the drive")->required();
+        return command;
+    }
+
+    void add_key_options(CLI::App* command) {
+        command->add_option("--key-file", drive_.key_file, "File with the drive's key, used byte by byte");
+        command->add_option("--manifest", drive_.manifest, R"(Path on the drive, as in \DriveManifest.xml)");
+        command->add_option("--manifest-hash", drive_.manifest_hash, "MD5, SHA-256 or SHA-512 in hex");
+    }
+
+    void add_drive_verbs() {
+        CLI::App* add = job_drive_verb("add-drive", "Adds a drive that the job expects",
+                                       [this](Client& client, const OutputOptions& output) {
+                                           drive_.job = job_;
+                                           return add_drive(client, output, drive_);
+                                       });
+        add_key_options(add);
+        add->add_option("--header-hash", drive_.header_hash, "Drive header hash");
+        add->add_option("--volume-id", drive_.volume_id, "LUKS identifier that the drive must have");
+        add_key_options(job_drive_verb("retry", "Tries a faulted drive again",
+                                       [this](Client& client, const OutputOptions& output) {
+                                           drive_.job = job_;
+                                           return retry_drive(client, output, drive_);
+                                       }));
+        job_drive_verb("release", "Hands a finished drive back, or gives a faulted one up",
+                       [this](Client& client, const OutputOptions& output) {
+                           return release_drive(client, output, job_, drive_.serial);
+                       });
+        CLI::App* assign = verb("assign", "Says which job a plugged-in device belongs to",
+                                [this](Client& client, const OutputOptions& output) {
+                                    return assign_device(client, output, device_, job_, drive_.serial);
+                                });
+        assign->add_option("DEVICE", device_, "Node, serial or id of the device")->required();
+        assign->add_option("JOB", job_, "Name of the job")->required();
+        assign->add_option("--drive", drive_.serial, "Which of the job's drives it is");
+    }
+
+    void add_live_verbs() {
+        verb("watch", "A progress line per drive; Ctrl-C leaves the work running",
+             [this](Client& client, const OutputOptions& output) { return watch(client, output, job_); })
+            ->add_option("JOB", job_, "Only this job, until it is finished");
+        job_verb("wait", "Waits until a job is finished",
+                 [this](Client& client, const OutputOptions& output) -> Result<int> {
+                     std::optional<Microseconds> timeout;
+                     if (!timeout_.empty()) {
+                         const bool is_bare =
+                             timeout_.find_first_not_of("0123456789") == std::string::npos;
+                         DRAY_LET(timeout, parse_duration(is_bare ? timeout_ + "s" : timeout_));
+                     }
+                     return wait_for_job(client, output, job_, timeout);
+                 })
+            ->add_option("--timeout", timeout_, "Give up after so many seconds, or 5min, 2h");
+    }
+
+    void add_customer_verbs() {
+        CLI::App* drive = app_.add_subcommand("drive", "For customers: makes drives, without a daemon");
+        drive->require_subcommand(1);
+        CLI::App* prepare = drive->add_subcommand(
+            "prepare", "Makes an encrypted drive with files and manifest, without mount or root");
+        prepare->callback([this] {
+            local_verb_ = [this](const OutputOptions& output) { return drive_prepare(prepare_, output); };
+        });
+        prepare->add_option("--source", prepare_.source, "Directory whose files go onto the drive")->required();
+        prepare->add_option("--container", prepare_.container, "NAME[/PREFIX] in the store")->required();
+        prepare->add_option("--serial", prepare_.serial, "Serial number of the drive")->required();
+        prepare->add_option("--key-file", prepare_.key_file, "File with the key, used byte by byte")->required();
+        prepare->add_option("--output", prepare_.output, "Image file or device to write")->required();
+        prepare->add_option("--size", size_, "Size of an image, as 2GiB (default: what is needed)");
+        prepare->add_option("--block-size", block_size_, "Length of a piece (default: 4MiB)");
+        prepare->add_option("--disposition", prepare_.disposition,
+                            "When a blob's name is taken: rename, no-overwrite or overwrite");
+        prepare->add_flag("--yes", prepare_.is_overwrite_allowed, "Overwrite what the target holds");
+    }
+
+    CLI::App app_;
+    OutputOptions output_;
+    std::string json_;
+    bool is_json_ = false;
+    BusVerb bus_verb_;
+    LocalVerb local_verb_;
+
+    std::string job_;
+    std::string device_;
+    std::string carrier_;
+    std::string tracking_;
+    std::string drain_;
+    std::string timeout_;
+    std::string size_;
+    std::string block_size_;
+    std::vector<std::string> tags_;
+    bool is_forced_ = false;
+    bool is_unchecked_ = false;
+    CreateOptions create_;
+    DriveOptions drive_;
+    UpdateOptions update_;
+    PrepareOptions prepare_;
+};
+
+}  // namespace
+}  // namespace dray::ctl
+
+int main(int argc, char** argv) {
+    dray::log::start("drayctl", dray::log::Level::Info);
+    dray::ctl::CommandLine command_line;
+    return command_line.run(argc, argv);
+}

@@ -5,6 +5,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "daemon/base/overloaded.hpp"
+
 namespace dray::drive {
 namespace {
 
@@ -19,11 +21,6 @@ constexpr std::size_t kMaxWord = 256;
 /// Replies in one message; more than requests in flight, because an opening answers for itself.
 constexpr std::size_t kMaxReplies = 1024;
 constexpr std::uint8_t kErrorKinds = static_cast<std::uint8_t>(ErrorKind::Internal) + 1;
-
-template <typename... Parts>
-struct Overloaded : Parts... {
-    using Parts::operator()...;
-};
 
 template <typename Tag>
 void put_tag(WireWriter& out, Tag tag) {

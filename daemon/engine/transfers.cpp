@@ -11,6 +11,7 @@
 
 #include "daemon/base/log.hpp"
 #include "daemon/base/memfd.hpp"
+#include "daemon/base/overloaded.hpp"
 #include "daemon/engine/engine_state.hpp"
 
 namespace dray {
@@ -25,11 +26,6 @@ constexpr Microseconds kGoneLimit = std::chrono::seconds(3);
 constexpr Microseconds kAnnounceEvery = std::chrono::seconds(1);
 constexpr Microseconds kSaveEvery = std::chrono::seconds(5);
 constexpr std::uint32_t kMaxCrashes = 3;
-
-template <typename... Parts>
-struct Overloaded : Parts... {
-    using Parts::operator()...;
-};
 
 /// A serial number as a file name: what might mean something to a path is written as %XX.
 std::string file_name(const std::string& serial) {

@@ -4,12 +4,14 @@
 // Touched by the reading thread alone, but for what a lane was handed.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "daemon/base/digest.hpp"
+#include "daemon/drive/protocol.hpp"
 #include "daemon/format/copy_log.hpp"
 #include "daemon/format/drive_manifest.hpp"
 #include "daemon/model/blob_name.hpp"
@@ -38,11 +40,24 @@ struct BlobWork {
     /// Nothing more will be asked of the drive for it.
     bool is_issued = false;
     bool is_finishing = false;
-    /// Of a piece that comes in several parts: their hash so far.
+    /// Of the piece that is coming in several parts: their hash so far; none once a part could not be read.
     std::optional<Digest> digest;
+    /// Parts of a piece that the store has not taken yet; a piece in one part is not listed.
+    std::map<std::size_t, unsigned> parts_left;
     Bytes bytes_counted = 0;
+    /// What of them counts as verified and in the store.
+    Bytes bytes_succeeded = 0;
 
-    bool is_whole() const { return blob.pieces.size() <= 1 && !blob.is_page_blob; }
+    /// Whether it goes in one request: a block blob of one piece that comes in one part.
+    bool is_whole() const {
+        return blob.pieces.size() <= 1 && !blob.is_page_blob && blob.length <= drive::kMaxRead;
+    }
+    /// `has_replaced`: a blob of that name was there before.
+    format::DispositionOutcome disposition_outcome(bool has_replaced) const {
+        if (name.path() != blob.blob_path)
+            return format::DispositionOutcome::Renamed;
+        return has_replaced ? format::DispositionOutcome::Overwritten : format::DispositionOutcome::Created;
+    }
     bool has_bad_piece() const {
         for (const auto& piece : pieces)
             if (piece && *piece != format::PieceOutcome::Completed)

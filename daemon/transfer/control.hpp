@@ -57,7 +57,11 @@ public:
     Control() : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
     void request_stop() {
-        is_stopping_ = true;
+        {
+            const std::lock_guard lock(mutex_);
+            is_stopping_ = true;
+        }
+        granted_.notify_all();
         stop_.request_stop();
         wake();
     }
@@ -70,6 +74,9 @@ public:
         wake();
     }
     bool is_stopping() const { return is_stopping_; }
+    /// From the first request to the store on, a stop has to come to a point where all is recorded.
+    void set_copying() { is_copying_ = true; }
+    bool is_copying() const { return is_copying_; }
     bool is_draining_to(DrainMode mode) const { return drain_ >= static_cast<int>(mode); }
     /// Ends waits for a store that is held.
     std::stop_token stop_token() const { return stop_.get_token(); }
@@ -90,13 +97,16 @@ public:
         may_unlock_ = true;
         granted_.notify_all();
     }
-    void wait_for_unlock() {
+    /// False: to be stopped instead.
+    bool wait_for_unlock() {
         std::unique_lock lock(mutex_);
-        granted_.wait(lock, [&] { return may_unlock_; });
+        granted_.wait(lock, [&] { return may_unlock_ || is_stopping_; });
+        return !is_stopping_;
     }
 
 private:
     std::atomic<bool> is_stopping_ = false;
+    std::atomic<bool> is_copying_ = false;
     std::atomic<int> drain_ = -1;
     std::stop_source stop_;
     FileDescriptor wake_;

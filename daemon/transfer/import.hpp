@@ -55,6 +55,7 @@ private:
     Result<void> admit(std::uint64_t index, format::ManifestBlob&& blob);
     Result<bool> is_known(std::uint64_t index, const format::ManifestBlob& blob);
     Result<bool> was_committed(BlobWork& work);
+    Result<bool> has_content(BlobWork& work, const BlobName& name);
     Result<bool> is_taken(BlobWork& work);
     Result<void> begin(std::unique_ptr<BlobWork> work);
     Result<void> begin_upload(BlobWork& work);
@@ -85,10 +86,9 @@ private:
 
     bool may_begin() const;
     bool may_read() const;
-    std::string upload_id(std::uint64_t index) const;
     store::CreateOptions create_options(const BlobWork& work) const;
     void count(BlobWork& work, Bytes bytes);
-    Result<std::uint32_t> take_file();
+    void succeed(BlobWork& work, Bytes bytes);
 
     drive::Client& drive_;
     store::BlobStore& store_;

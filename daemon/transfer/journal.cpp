@@ -24,7 +24,8 @@ CREATE TABLE blob(idx INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, outcome IN
     disposition INTEGER NOT NULL, name TEXT NOT NULL, pieces BLOB NOT NULL, metadata INTEGER NOT NULL,
     properties INTEGER NOT NULL, bytes INTEGER NOT NULL);
 CREATE TABLE begun(idx INTEGER PRIMARY KEY);
-CREATE TABLE intent(idx INTEGER PRIMARY KEY, name TEXT NOT NULL, time INTEGER NOT NULL);
+CREATE TABLE intent(idx INTEGER PRIMARY KEY, name TEXT NOT NULL, time INTEGER NOT NULL,
+    replaces INTEGER NOT NULL);
 CREATE TABLE piece(idx INTEGER NOT NULL, piece INTEGER NOT NULL, sequence INTEGER NOT NULL,
     PRIMARY KEY(idx, piece)) WITHOUT ROWID;
 )";
@@ -198,11 +199,11 @@ Result<std::vector<std::uint64_t>> Journal::pieces(std::uint64_t index) {
 
 Result<std::optional<Intent>> Journal::intent(std::uint64_t index) {
     const std::lock_guard lock(database_mutex_);
-    DRAY_LET(Statement find, database_->prepare("SELECT name, time FROM intent WHERE idx=?1"));
+    DRAY_LET(Statement find, database_->prepare("SELECT name, time, replaces FROM intent WHERE idx=?1"));
     DRAY_LET(const bool is_there, find.bind(index).step());
     if (!is_there)
         return std::nullopt;
-    return Intent{find.text(0), from_usec(find.unsigned_number(1))};
+    return Intent{find.text(0), from_usec(find.unsigned_number(1)), find.flag(2)};
 }
 
 Result<std::vector<std::uint64_t>> Journal::unfinished() {
@@ -238,8 +239,12 @@ void Journal::record_begin(std::uint64_t index) {
     enqueue({.kind = Entry::Kind::Begin, .index = index, .name = {}});
 }
 
-Result<void> Journal::record_intent(std::uint64_t index, const std::string& name) {
-    enqueue({.kind = Entry::Kind::Intent, .index = index, .number = to_usec(clock_.now()), .name = name});
+Result<void> Journal::record_intent(std::uint64_t index, const std::string& name, bool replaces) {
+    enqueue({.kind = Entry::Kind::Intent,
+             .index = index,
+             .number = to_usec(clock_.now()),
+             .replaces = replaces,
+             .name = name});
     return flush();
 }
 
@@ -263,6 +268,8 @@ std::uint64_t Journal::mark() const {
 void Journal::mark_synced(std::uint64_t mark) {
     enqueue({.kind = Entry::Kind::Synced, .number = mark, .name = {}});
 }
+
+void Journal::distrust() { enqueue({.kind = Entry::Kind::Distrust, .name = {}}); }
 
 std::optional<Error> Journal::failure() const {
     const std::lock_guard lock(mutex_);
@@ -331,9 +338,11 @@ Result<void> Journal::write(const Entry& entry) {
         }
         case Entry::Kind::Intent: {
             DRAY_LET(Statement put,
-                     database_->prepare("INSERT OR REPLACE INTO intent(idx, name, time) VALUES(?1,?2,?3)"));
-            return put.bind(entry.index).bind(entry.name).bind(entry.number).run();
+                     database_->prepare("INSERT OR REPLACE INTO intent(idx, name, time, replaces) VALUES(?1,?2,?3,?4)"));
+            return put.bind(entry.index).bind(entry.name).bind(entry.number).bind(entry.replaces).run();
         }
+        // No boot has this id, so the next opening takes it for a power cut.
+        case Entry::Kind::Distrust: return put_binding(*database_, "boot-id", "distrusted");
         case Entry::Kind::Synced: return put_binding(*database_, "synced", std::to_string(entry.number));
     }
     return {};

@@ -53,6 +53,8 @@ struct BlobRecord {
 struct Intent {
     std::string name;
     TimePoint time;
+    /// A blob of that name was there before.
+    bool replaces = false;
 };
 
 class Journal {
@@ -85,13 +87,15 @@ public:
     /// The upload of this blob has begun.
     void record_begin(std::uint64_t index);
     /// Returns when the intent survives kill -9.
-    Result<void> record_intent(std::uint64_t index, const std::string& name);
+    Result<void> record_intent(std::uint64_t index, const std::string& name, bool replaces);
 
     /// Commits everything recorded so far.
     Result<void> flush();
     /// A point to be given to mark_synced() after the store's sync() that followed it.
     std::uint64_t mark() const;
     void mark_synced(std::uint64_t mark);
+    /// The store has lost what was not synced: at the next opening only what was marked counts.
+    void distrust();
 
     /// Pieces committed since it was opened.
     std::uint64_t pieces_committed() const { return pieces_committed_.load(std::memory_order_relaxed); }
@@ -100,10 +104,11 @@ public:
 
 private:
     struct Entry {
-        enum class Kind { Piece, Blob, Begin, Intent, Synced } kind;
+        enum class Kind { Piece, Blob, Begin, Intent, Synced, Distrust } kind;
         std::uint64_t index = 0;
         std::uint64_t number = 0;
         std::uint64_t sequence = 0;
+        bool replaces = false;
         std::string name;
         BlobRecord record{};
     };
@@ -131,5 +136,10 @@ private:
     std::atomic<std::uint64_t> pieces_committed_ = 0;
     std::jthread thread_;
 };
+
+/// The same after every crash, and another one for every blob of every drive.
+inline std::string upload_id(const Journal& journal, std::uint64_t index) {
+    return journal.id() + "-" + std::to_string(index);
+}
 
 }  // namespace dray::transfer

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "daemon/base/overloaded.hpp"
 #include "daemon/base/wire.hpp"
 
 namespace dray::transfer {
@@ -17,11 +18,6 @@ constexpr std::uint8_t kErrorKinds = static_cast<std::uint8_t>(ErrorKind::Intern
 constexpr std::uint8_t kTaskKinds = static_cast<std::uint8_t>(TaskKind::CheckStore) + 1;
 constexpr std::uint8_t kDrainModes = static_cast<std::uint8_t>(DrainMode::Piece) + 1;
 constexpr std::uint8_t kEndings = static_cast<std::uint8_t>(Ending::Cancelled) + 1;
-
-template <typename... Parts>
-struct Overloaded : Parts... {
-    using Parts::operator()...;
-};
 
 template <typename Enum>
 void put_enum(WireWriter& out, Enum value) {

@@ -45,11 +45,13 @@ public:
     /// Each blob in document order with its place. What `visit` fails with ends the walk.
     using Visit = std::function<Result<void>(std::uint64_t index, format::ManifestBlob&& blob)>;
     Result<void> walk(const Visit& visit) const;
-    /// The whole text, for the backup.
-    Result<void> read(Bytes offset, std::span<std::byte> content) const;
+    /// The whole text, for the backup. The descriptor stays the spool's.
+    int fd() const { return file_.get(); }
     Bytes size() const { return size_; }
 
 private:
+    Result<void> read(Bytes offset, std::span<std::byte> content) const;
+
     FileDescriptor file_;
     Bytes size_ = 0;
 };

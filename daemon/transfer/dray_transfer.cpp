@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// dray-transfer: takes one drive's content from dray-drive, verifies it, and puts it into the store. It holds
+// the store's credentials and never sees the drive itself. Started by drayd only; protocol.hpp says with
+// which descriptors. It ends when its socket to drayd closes.
+#include <malloc.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "daemon/base/file.hpp"
+#include "daemon/base/log.hpp"
+#include "daemon/base/overloaded.hpp"
+#include "daemon/confine/confine.hpp"
+#include "daemon/transfer/tasks.hpp"
+
+#if defined(__SANITIZE_ADDRESS__)
+// Looking for leaks at the end takes ptrace, which the box refuses.
+extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
+#endif
+
+namespace dray::transfer {
+namespace {
+
+/// Progress goes up at most four times a second.
+constexpr int kProgressMilliseconds = 250;
+
+/// What must happen while files can still be opened and before there are threads.
+Result<std::string> prepare() {
+    // Lanes come and go with few allocations; an arena each would be most of the memory there is.
+    (void)mallopt(M_ARENA_MAX, 2);
+    tzset();
+    const rlimit none{0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);  // lowering a limit does not fail
+    (void)std::signal(SIGPIPE, SIG_IGN);
+    DRAY_TRY(confine::drop_privileges());
+    DRAY_LET(std::string boot_id, read_file("/proc/sys/kernel/random/boot_id", 64));
+    boot_id.resize(boot_id.find_last_not_of('\n') + 1);
+    return boot_id;
+}
+
+Result<std::string> shut_in(const Task& task) {
+    confine::TransferBox box;
+    struct stat status {};
+    // A directory that is not there is the store's to complain about.
+    for (const std::string& directory : {task.directory, task.store.path})
+        if (!directory.empty() && stat(directory.c_str(), &status) == 0 && S_ISDIR(status.st_mode))
+            box.write_directories.push_back(directory);
+    return confine::box_transfer(box);
+}
+
+/// The task on its thread, and the main thread's talk with drayd until it is done.
+class Conversation {
+public:
+    Conversation(const Task& task, EngineLink& engine, std::string boot_id, std::optional<drive::Client> drive)
+        : task_(task),
+          engine_(engine),
+          drive_(std::move(drive)),
+          done_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+          around_{task_, engine_, control_, progress_, clock_, std::move(boot_id)} {
+        if (task_.is_draining)
+            control_.drain(task_.drain);
+    }
+
+    Result<void> run() {
+        const std::jthread worker([this] {
+            report_ = perform();
+            is_done_ = true;
+            const std::uint64_t one = 1;
+            (void)!write(done_.get(), &one, sizeof one);  // the only write there is
+        });
+        while (!is_done_)
+            talk();
+        tell_progress();
+        engine_.send(report_);
+        return {};
+    }
+
+private:
+    Report perform() {
+        switch (task_.kind) {
+            case TaskKind::Import: return run_import(around_, *drive_);
+            case TaskKind::Abandon: return run_abandon(around_);
+            case TaskKind::CheckStore: return run_check(around_);
+        }
+        return {};
+    }
+
+    void talk() {
+        pollfd waiting[] = {{engine_.fd(), POLLIN, 0}, {done_.get(), POLLIN, 0}};
+        if (poll(waiting, 2, kProgressMilliseconds) < 0 && errno != EINTR)
+            give_up();
+        if (waiting[0].revents != 0)
+            listen();
+        const Microseconds now = clock_.since_boot();
+        if (now - told_ >= std::chrono::milliseconds(kProgressMilliseconds)) {
+            told_ = now;
+            tell_progress();
+        }
+    }
+
+    void listen() {
+        const Result<ToTransfer> message = engine_.receive();
+        // Without drayd nobody may go on writing (rules.md 9). The journal stands any end.
+        if (!message)
+            give_up();
+        std::visit(Overloaded{[](const Task&) { give_up(); },
+                              [&](const UnlockGranted&) { control_.grant_unlock(); },
+                              [&](const Drain& drain) { control_.drain(drain.mode); },
+                              [&](const Stop&) { stop(); }},
+                   *message);
+    }
+
+    void stop() {
+        control_.request_stop();
+        // Nothing has been copied yet: what the thread waits for (another process, a key derivation) need not
+        // be waited for.
+        if (!control_.is_copying() && task_.kind == TaskKind::Import) {
+            Report report;
+            report.ending = Ending::Stopped;
+            engine_.send(report);
+            _exit(0);
+        }
+    }
+
+    [[noreturn]] static void give_up() { _exit(1); }
+
+    void tell_progress() {
+        Progress progress;
+        progress.phase = progress_.phase;
+        progress.counters = progress_.counters();
+        progress.pieces_journaled = progress_.pieces_journaled;
+        progress.file = progress_.file();
+        engine_.send(progress);
+    }
+
+    const Task& task_;
+    EngineLink& engine_;
+    std::optional<drive::Client> drive_;
+    SystemClock clock_;
+    Control control_;
+    ProgressCounters progress_;
+    FileDescriptor done_;
+    std::atomic<bool> is_done_ = false;
+    Report report_;
+    Microseconds told_{0};
+    Surroundings around_;
+};
+
+Result<void> run() {
+    DRAY_LET(std::string boot_id, prepare());
+    EngineLink engine{MessageSocket(FileDescriptor(kEngineFd))};
+    DRAY_LET(const ToTransfer first, engine.receive());
+    const auto* task = std::get_if<Task>(&first);
+    if (task == nullptr)
+        return fail(ErrorKind::Corrupt, "drayd did not begin with a task");
+    std::optional<drive::Client> drive;
+    if (task->kind == TaskKind::Import) {
+        drive::Setup setup;
+        setup.ring_size = task->ring;
+        setup.unlock_memory = task->unlock_memory;
+        setup.allow_plain = task->allow_plain;
+        DRAY_LET(drive, drive::Client::connect(MessageSocket(FileDescriptor(kDriveFd)), setup));
+    }
+    DRAY_LET(const std::string warning, shut_in(*task));
+    if (!warning.empty())
+        engine.warn(warning);
+    return Conversation(*task, engine, std::move(boot_id), std::move(drive)).run();
+}
+
+}  // namespace
+}  // namespace dray::transfer
+
+int main() {
+    dray::log::start("dray-transfer", dray::log::Level::Info);
+    const dray::Result<void> result = dray::transfer::run();
+    if (!result && result.error().kind() != dray::ErrorKind::Gone)
+        dray::log::error("{}", result.error().text());
+    return result ? 0 : 1;
+}

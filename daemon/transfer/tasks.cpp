@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/transfer/tasks.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <set>
+#include <utility>
+
+#include "daemon/base/file.hpp"
+#include "daemon/transfer/import.hpp"
+#include "daemon/transfer/journal.hpp"
+#include "daemon/transfer/reports.hpp"
+#include "daemon/transfer/spool.hpp"
+#include "drivers/store/store_list.hpp"
+
+namespace dray::transfer {
+namespace {
+
+Report faulted(const Error& error) {
+    Report report;
+    report.ending = Ending::Faulted;
+    report.kind = error.kind();
+    report.message = error.text();
+    return report;
+}
+
+/// For failures between the two programs: no mending helps, the pair is started anew.
+Report broken(const Error& error) {
+    Report report = faulted(error);
+    report.kind = ErrorKind::Internal;
+    return report;
+}
+
+/// Held all the process's life: never two writers (rules.md 9).
+Result<FileDescriptor> lock_directory(const Surroundings& around) {
+    const std::string path = around.task.directory + "/lock";
+    DRAY_LET(FileDescriptor lock, open_file(path, O_RDWR | O_CREAT));
+    if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0)
+        return lock;
+    around.progress.phase = "WaitingForPreviousCopy";
+    around.engine.note("the previous copy has not ended yet; waiting for it");
+    while (flock(lock.get(), LOCK_EX) != 0)
+        if (errno != EINTR)
+            return fail_errno(errno, "cannot lock {}", path);
+    around.progress.phase = "Unlocking";
+    return lock;
+}
+
+JournalBinding binding_of(const Surroundings& around, const std::string& volume_id, const store::BlobStore& store) {
+    JournalBinding binding;
+    binding.manifest_hash = around.task.manifest_hash;
+    std::ranges::transform(binding.manifest_hash, binding.manifest_hash.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    binding.volume_id = volume_id;
+    binding.store = store.identity();
+    binding.boot_id = around.boot_id;
+    return binding;
+}
+
+/// Nothing uncommitted stays behind in the store (rules.md 19).
+Result<void> throw_away_unfinished(const Spool& spool, Journal& journal, store::BlobStore& store) {
+    DRAY_LET(const std::vector<std::uint64_t> indexes, journal.unfinished());
+    if (indexes.empty())
+        return {};
+    const std::set<std::uint64_t> unfinished(indexes.begin(), indexes.end());
+    return spool.walk([&](std::uint64_t index, format::ManifestBlob&& blob) -> Result<void> {
+        const Result<BlobName> name = parse_blob_path(blob.blob_path);
+        if (!name || !unfinished.contains(index))
+            return {};
+        store::CreateOptions options;
+        options.type = blob.is_page_blob ? store::BlobType::Page : store::BlobType::Block;
+        options.length = blob.length;
+        options.upload_id = upload_id(journal, index);
+        Result<std::unique_ptr<store::BlobWriter>> writer = store.create(*name, options, {});
+        if (!writer && writer.error().kind() == ErrorKind::NotFound)
+            return {};  // no container, so nothing in it
+        if (!writer)
+            return fail(std::move(writer.error()));
+        return (*writer)->abandon();
+    });
+}
+
+/// One import from the unlocking to the logs. Each step answers with a Report when it is the last one.
+class ImportTask {
+public:
+    ImportTask(const Surroundings& around, drive::Client& drive)
+        : around_(around), task_(around.task), drive_(drive) {}
+
+    Report run() {
+        Report report = steps();
+        report.volume_id = unlocked_.volume_id;
+        if (report.counters == Counters())
+            report.counters = around_.progress.counters();
+        return report;
+    }
+
+private:
+    using Step = std::optional<Report>;
+
+    Report steps() {
+        Result<FileDescriptor> lock = lock_directory(around_);
+        if (!lock)
+            return faulted(lock.error());
+        // A store that cannot be used is worth knowing before anything is derived and read.
+        Result<std::unique_ptr<store::BlobStore>> store = store::open_store(task_.store);
+        if (!store)
+            return faulted(store.error());
+        store_ = *std::move(store);
+        for (const auto step : {&ImportTask::unlock, &ImportTask::take_manifest, &ImportTask::open_journal})
+            if (Step end = (this->*step)())
+                return *std::move(end);
+        return copy();
+    }
+
+    Step unlock() {
+        around_.engine.send(UnlockWanted{});
+        if (!around_.control.wait_for_unlock())
+            return stopped();
+        std::string status;
+        Result<drive::Unlocked> unlocked = drive_.unlock(task_.volume_id, &status);
+        if (!unlocked && status.empty())
+            return broken(unlocked.error());
+        if (!unlocked)
+            return refused(status, unlocked.error());
+        unlocked_ = *std::move(unlocked);
+        around_.engine.send(Unlocked{unlocked_.volume_type, unlocked_.volume_id, unlocked_.filesystem});
+        if (!unlocked_.notice.empty())
+            around_.engine.warn(unlocked_.notice);
+        return {};
+    }
+
+    Step take_manifest() {
+        around_.progress.phase = "Verifying";
+        auto copied = Spool::copy(drive_, task_.directory, task_.manifest, task_.manifest_hash);
+        if (!copied)
+            return ended(copied.error());
+        if (!*copied)
+            return refused(copied->error().status, copied->error().error);
+        spool_ = **std::move(copied);
+        const std::expected<ManifestTotals, Refusal> totals = spool_->check(task_.serial);
+        if (!totals)
+            return refused(totals.error().status, totals.error().error);
+        around_.progress.bytes_total = totals->bytes;
+        around_.progress.blobs_total = totals->blobs;
+        return {};
+    }
+
+    Step open_journal() {
+        Result<Journal::Opened> opened = Journal::open(
+            task_.directory, binding_of(around_, unlocked_.volume_id, *store_), around_.clock);
+        if (!opened)
+            return faulted(opened.error());
+        if (!opened->set_aside.empty())
+            around_.engine.warn(opened->set_aside);
+        journal_ = std::move(opened->journal);
+        return {};
+    }
+
+    Report copy() {
+        around_.progress.phase = "Transferring";
+        Result<CopyEnd> end = fail(ErrorKind::Internal, "the copy has not run");
+        {
+            Import import({drive_, *store_, *journal_, around_.control, around_.progress, around_.clock,
+                           task_.requests});
+            end = import.run(*spool_);
+        }
+        if (!end)
+            return ended(end.error());
+        if (*end == CopyEnd::Stopped)
+            return stopped();
+        if (*end == CopyEnd::Drained)
+            if (Result<void> thrown = throw_away_unfinished(*spool_, *journal_, *store_); !thrown)
+                return faulted(thrown.error());
+        around_.progress.phase = "WritingLogs";
+        const Reports reports(task_, *store_, around_.clock);
+        Report report;
+        Result<Summary> summary = reports.write_logs(*spool_, *journal_, {});
+        if (!summary)
+            return faulted(summary.error());
+        if (Result<void> delivered = reports.deliver(&*spool_, report); !delivered)
+            return faulted(Error(std::move(delivered.error()), "the copy is done, but its logs cannot be stored"));
+        report.ending = *end == CopyEnd::Drained ? Ending::Cancelled : Ending::Finished;
+        report.status = summary->status();
+        report.message = summary->sentence();
+        report.counters = summary->counters;
+        return report;
+    }
+
+    /// What the drive is, is a result; a wrong key is the site's to mend (rules.md 2).
+    Report refused(const std::string& status, const Error& error) {
+        if (error.kind() == ErrorKind::Gone || error.kind() == ErrorKind::WrongKey)
+            return ended(error);
+        const Reports reports(task_, *store_, around_.clock);
+        Report report;
+        if (Result<void> written = reports.write_refusal(status); !written)
+            return faulted(written.error());
+        if (Result<void> delivered = reports.deliver(nullptr, report); !delivered)
+            return faulted(Error(std::move(delivered.error()), "the drive is refused (" + error.text() +
+                                                                   "), and its log cannot be stored"));
+        report.ending = Ending::Finished;
+        report.status = status;
+        report.message = error.text();
+        return report;
+    }
+
+    static Report ended(const Error& error) {
+        if (error.kind() != ErrorKind::Gone)
+            return faulted(error);
+        Report report;
+        report.ending = Ending::DeviceGone;
+        report.message = error.text();
+        return report;
+    }
+
+    static Report stopped() {
+        Report report;
+        report.ending = Ending::Stopped;
+        return report;
+    }
+
+    const Surroundings& around_;
+    const Task& task_;
+    drive::Client& drive_;
+    drive::Unlocked unlocked_;
+    std::unique_ptr<store::BlobStore> store_;
+    std::optional<Spool> spool_;
+    std::unique_ptr<Journal> journal_;
+};
+
+Result<Report> abandon(const Surroundings& around) {
+    const Task& task = around.task;
+    DRAY_LET(const FileDescriptor lock, lock_directory(around));
+    DRAY_LET(const std::unique_ptr<store::BlobStore> store, store::open_store(task.store));
+    const Reports reports(task, *store, around.clock);
+    Report report;
+    report.status = task.status;
+    // "Cancelled" is no word of the logs: there, what was not copied has errors (6.5).
+    const std::string status = task.status == "Cancelled" ? "" : task.status;
+    Result<Spool> spool = Spool::open(task.directory);
+    if (!spool && spool.error().kind() != ErrorKind::NotFound)
+        return fail(std::move(spool.error()));
+    // A manifest that was never checked through has no blobs to speak of.
+    if (!spool || !spool->check(task.serial)) {
+        DRAY_TRY(reports.write_refusal(status.empty() ? "CompletedWithErrors" : status));
+        DRAY_TRY(reports.deliver(nullptr, report));
+        return report;
+    }
+    DRAY_LET(Journal::Opened opened,
+             Journal::open(task.directory, binding_of(around, task.volume_id, *store), around.clock));
+    DRAY_TRY(throw_away_unfinished(*spool, *opened.journal, *store));
+    DRAY_LET(const Summary summary, reports.write_logs(*spool, *opened.journal, status));
+    DRAY_TRY(reports.deliver(&*spool, report));
+    report.counters = summary.counters;
+    report.message = summary.sentence();
+    return report;
+}
+
+}  // namespace
+
+Report run_import(const Surroundings& around, drive::Client& drive) { return ImportTask(around, drive).run(); }
+
+Report run_abandon(const Surroundings& around) {
+    const Result<Report> report = abandon(around);
+    return report ? *report : faulted(report.error());
+}
+
+Report run_check(const Surroundings& around) {
+    Result<std::unique_ptr<store::BlobStore>> store = store::open_store(around.task.store);
+    Result<void> checked = store ? (*store)->check() : fail(Error(store.error()));
+    return checked ? Report() : faulted(checked.error());
+}
+
+}  // namespace dray::transfer

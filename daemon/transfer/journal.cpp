@@ -92,34 +92,47 @@ Journal::Journal(Database database, const Clock& clock)
 Result<Journal::Opened> Journal::open(const std::string& directory, const JournalBinding& binding,
                                       const Clock& clock) {
     const std::string path = directory + "/journal.sqlite";
-    std::string why;
+    std::string set_aside;
     for (int attempt = 0; attempt < 2; ++attempt) {
-        Result<Database> database = Database::open(path);
-        Result<int> version = database ? database->version() : fail(Error(database.error()));
-        if (version && *version == kVersion) {
-            const Result<std::map<std::string, std::string>> found = read_binding(*database);
-            why = found ? difference(*found, binding) : "it is damaged";
-        } else if (version && *version == 0) {
-            why.clear();
-        } else if (!version && version.error().kind() != ErrorKind::Corrupt) {
-            return fail(std::move(version.error()));
-        } else {
-            why = version ? "it was written by another version" : "it is damaged";
-        }
-        if (why.empty()) {
-            std::unique_ptr<Journal> journal(new Journal(*std::move(database), clock));
-            DRAY_TRY(journal->set_up(binding));
-            journal->thread_ = std::jthread([self = journal.get()](const std::stop_token& stop) {
+        // Nothing here may use the file when it is moved away.
+        Result<std::unique_ptr<Journal>> journal = try_open(path, binding, clock);
+        if (journal) {
+            (*journal)->thread_ = std::jthread([self = journal->get()](const std::stop_token& stop) {
                 pthread_setname_np(pthread_self(), "journal");
                 self->run(stop);
             });
-            return Opened{std::move(journal),
-                          attempt == 0 ? "" : "the earlier journal is set aside and the drive starts anew: " + why};
+            return Opened{*std::move(journal), std::move(set_aside)};
         }
-        { const Result<Database> closing = std::move(database); }
+        if (journal.error().kind() != ErrorKind::Corrupt && journal.error().kind() != ErrorKind::Conflict)
+            return fail(std::move(journal.error()));
+        set_aside = "the earlier journal is set aside and the drive starts anew: " +
+                    (journal.error().kind() == ErrorKind::Corrupt ? "it is damaged" : journal.error().text());
         set_file_aside(path);
     }
-    return fail(ErrorKind::Corrupt, "the journal {} cannot be made: {}", path, why);
+    return fail(ErrorKind::Internal, "the journal {} cannot be made", path);
+}
+
+// Corrupt: it is damaged. Conflict, with the reason alone: it is not this drive's.
+Result<std::unique_ptr<Journal>> Journal::try_open(const std::string& path, const JournalBinding& binding,
+                                                   const Clock& clock) {
+    DRAY_LET(Database database, Database::open(path));
+    DRAY_LET(const int version, database.version());
+    if (version != 0 && version != kVersion)
+        return fail(ErrorKind::Conflict, "it was written by another version");
+    if (version == kVersion) {
+        // Damage that is met in mid-copy would stop the drive again and again.
+        DRAY_LET(Statement check, database.prepare("PRAGMA quick_check(1)"));
+        DRAY_LET(const bool is_answered, check.step());
+        if (!is_answered || check.text(0) != "ok")
+            return fail(ErrorKind::Corrupt, "the journal {} is damaged", path);
+        check.reset();
+        DRAY_LET(const auto found, read_binding(database));
+        if (const std::string why = difference(found, binding); !why.empty())
+            return fail(ErrorKind::Conflict, "{}", why);
+    }
+    std::unique_ptr<Journal> journal(new Journal(std::move(database), clock));
+    DRAY_TRY(journal->set_up(binding));
+    return journal;
 }
 
 Result<void> Journal::set_up(const JournalBinding& binding) {
@@ -159,6 +172,8 @@ Result<void> Journal::set_up(const JournalBinding& binding) {
 }
 
 Journal::~Journal() {
+    if (!thread_.joinable())
+        return;  // it never came into use
     (void)flush();  // whoever cares has called it
     thread_.request_stop();
     wake_.notify_all();

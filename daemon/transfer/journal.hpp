@@ -114,6 +114,8 @@ private:
     };
 
     Journal(Database database, const Clock& clock);
+    static Result<std::unique_ptr<Journal>> try_open(const std::string& path, const JournalBinding& binding,
+                                                     const Clock& clock);
     Result<void> set_up(const JournalBinding& binding);
     void enqueue(Entry entry);
     Result<void> wait_for(std::uint64_t sequence);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What dray-drive is to its peer: files in memory, served over the real protocol and the real ring from a
+// thread, with the mishaps a test asks for.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "daemon/base/message_socket.hpp"
+#include "daemon/drive/client.hpp"
+
+namespace dray::test {
+
+class FakeDrive {
+public:
+    using Content = std::vector<std::byte>;
+
+    explicit FakeDrive(std::map<std::string, Content> files) : files_(std::move(files)) {}
+    FakeDrive(const FakeDrive&) = delete;
+    FakeDrive& operator=(const FakeDrive&) = delete;
+    ~FakeDrive();
+
+    /// A client of this drive. Once.
+    drive::Client connect(Bytes ring);
+
+    /// Reads that touch this byte of the file fail with the kind.
+    void fail_at(const std::string& file, Bytes offset, ErrorKind kind);
+    /// Ends the drive, as a crash would, when it is asked for so many reads.
+    void die_after(unsigned reads) { reads_left_ = static_cast<int>(reads); }
+    void change(const std::string& file, Bytes offset) { files_[file][offset] ^= std::byte{1}; }
+
+    unsigned reads() const { return reads_; }
+
+private:
+    drive::Reply read(const drive::Read& request);
+
+    std::map<std::string, Content> files_;
+    std::map<std::string, std::map<Bytes, ErrorKind>> failures_;
+    std::map<std::uint32_t, std::string> open_;
+    SharedMemory ring_;
+    std::atomic<unsigned> reads_ = 0;
+    std::atomic<int> reads_left_ = -1;
+    std::jthread thread_;
+};
+
+}  // namespace dray::test

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/transfer/journal.hpp"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "tests/support/scratch_directory.hpp"
+
+namespace dray::transfer {
+namespace {
+
+using format::BlobOutcome;
+using format::DispositionOutcome;
+using format::PieceOutcome;
+
+const JournalBinding kBinding{"HASH", "volume", "store", "boot-1"};
+
+class JournalTest : public testing::Test {
+protected:
+    std::unique_ptr<Journal> open(const JournalBinding& binding = kBinding) {
+        Result<Journal::Opened> opened = Journal::open(scratch_.path().string(), binding, clock_);
+        EXPECT_TRUE(opened) << opened.error().text();
+        set_aside_ = opened->set_aside;
+        return std::move(opened->journal);
+    }
+    BlobRecord record(std::uint64_t index) {
+        BlobRecord record;
+        record.index = index;
+        record.outcome = BlobOutcome::CompletedWithErrors;
+        record.disposition = DispositionOutcome::Renamed;
+        record.name = "lab/a (2).txt";
+        record.pieces = {PieceOutcome::Completed, PieceOutcome::Corrupted};
+        record.metadata = format::SideFileOutcome::XmlReadFailed;
+        record.bytes_succeeded = 77;
+        return record;
+    }
+
+    test::ScratchDirectory scratch_;
+    SystemClock clock_;
+    std::string set_aside_;
+};
+
+TEST_F(JournalTest, KnowsEverythingAgainAfterItWasClosed) {
+    std::string id;
+    {
+        const auto journal = open();
+        id = journal->id();
+        journal->record_begin(3);
+        journal->record_begin(4);
+        journal->record_piece(3, 0);
+        journal->record_piece(3, 9);
+        journal->record_blob(record(4));
+        ASSERT_TRUE(journal->record_intent(5, "lab/five", true));
+    }
+    const auto journal = open();
+    EXPECT_EQ(set_aside_, "");
+    EXPECT_EQ(journal->id(), id);
+    EXPECT_EQ(*journal->pieces(3), (std::vector<std::uint64_t>{0, 9}));
+    EXPECT_EQ(*journal->unfinished(), std::vector<std::uint64_t>{3});
+    const auto blob = *journal->blob(4);
+    ASSERT_TRUE(blob);
+    EXPECT_EQ(blob->outcome, BlobOutcome::CompletedWithErrors);
+    EXPECT_EQ(blob->disposition, DispositionOutcome::Renamed);
+    EXPECT_EQ(blob->name, "lab/a (2).txt");
+    EXPECT_EQ(blob->pieces, record(4).pieces);
+    EXPECT_EQ(blob->metadata, format::SideFileOutcome::XmlReadFailed);
+    EXPECT_FALSE(blob->properties);
+    EXPECT_EQ(blob->bytes_succeeded, 77U);
+    EXPECT_FALSE(*journal->blob(3));
+    const auto intent = *journal->intent(5);
+    ASSERT_TRUE(intent);
+    EXPECT_EQ(intent->name, "lab/five");
+    EXPECT_TRUE(intent->replaces);
+    EXPECT_LE(intent->time, clock_.now());
+}
+
+TEST_F(JournalTest, StartsAnewAndSaysWhyWhenItBelongsToAnotherDriveOrStore) {
+    struct Case {
+        JournalBinding binding;
+        const char* why;
+    };
+    for (const Case& other : {Case{{"OTHER", "volume", "store", "boot-1"}, "manifest"},
+                              Case{{"HASH", "other", "store", "boot-1"}, "made anew"},
+                              Case{{"HASH", "volume", "other", "boot-1"}, "store"}}) {
+        open()->record_piece(1, 1);
+        const auto journal = open(other.binding);
+        EXPECT_NE(set_aside_.find(other.why), std::string::npos) << set_aside_;
+        EXPECT_TRUE(journal->pieces(1)->empty());
+        open(other.binding);
+        EXPECT_EQ(set_aside_, "");
+        open();
+    }
+}
+
+TEST_F(JournalTest, CountsAfterARebootOnlyWhatTheStoreHadSynced) {
+    {
+        const auto journal = open();
+        journal->record_piece(1, 0);
+        journal->record_blob(record(2));
+        const std::uint64_t mark = journal->mark();
+        journal->record_piece(1, 1);
+        journal->record_blob(record(3));
+        journal->mark_synced(mark);
+        ASSERT_TRUE(journal->record_intent(3, "lab/three", false));
+    }
+    {
+        const auto same_boot = open();
+        EXPECT_EQ(same_boot->pieces(1)->size(), 2U);
+        EXPECT_TRUE(*same_boot->blob(3));
+    }
+    JournalBinding rebooted = kBinding;
+    rebooted.boot_id = "boot-2";
+    const auto journal = open(rebooted);
+    EXPECT_EQ(*journal->pieces(1), std::vector<std::uint64_t>{0});
+    EXPECT_TRUE(*journal->blob(2));
+    EXPECT_FALSE(*journal->blob(3));
+    EXPECT_TRUE(*journal->intent(3)) << "the intent tells whether the blob survived";
+}
+
+TEST_F(JournalTest, TrustsOnlyWhatWasSyncedAfterTheStoreLostSomething) {
+    {
+        const auto journal = open();
+        journal->record_piece(1, 0);
+        journal->mark_synced(journal->mark());
+        journal->record_piece(1, 1);
+        journal->distrust();
+    }
+    EXPECT_EQ(*open()->pieces(1), std::vector<std::uint64_t>{0});
+    EXPECT_EQ(*open()->pieces(1), std::vector<std::uint64_t>{0});
+}
+
+TEST_F(JournalTest, SurvivesAKillWithEverythingThatWasFlushed) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+        const auto journal = open();
+        for (std::uint64_t piece = 0; piece < 500; ++piece)
+            journal->record_piece(7, piece);
+        (void)journal->flush();
+        journal->record_piece(7, 500);
+        (void)kill(getpid(), SIGKILL);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status));
+    EXPECT_GE(open()->pieces(7)->size(), 500U);
+}
+
+TEST_F(JournalTest, OpensAfterTruncationAtAnyByte) {
+    {
+        const auto journal = open();
+        for (std::uint64_t piece = 0; piece < 2000; ++piece)
+            journal->record_piece(piece % 7, piece);
+        ASSERT_TRUE(journal->flush());
+    }
+    const unsigned seed = std::random_device{}();
+    std::mt19937 random(seed);
+    const std::string file = scratch_ / "journal.sqlite";
+    const std::string whole = scratch_ / "whole";
+    std::filesystem::copy_file(file, whole);
+    const auto size = std::filesystem::file_size(whole);
+    for (int round = 0; round < 50; ++round) {
+        for (const auto& entry : std::filesystem::directory_iterator(scratch_.path()))
+            if (entry.path() != whole)
+                std::filesystem::remove(entry.path());
+        std::filesystem::copy_file(whole, file);
+        std::filesystem::resize_file(file, random() % (size + 1));
+        const Result<Journal::Opened> opened = Journal::open(scratch_.path().string(), kBinding, clock_);
+        ASSERT_TRUE(opened) << "seed " << seed << ": " << opened.error().text();
+        EXPECT_TRUE(opened->journal->pieces(3)) << "seed " << seed << ": damage shows at the opening";
+    }
+}
+
+TEST_F(JournalTest, SaysWhenItsDiskIsFull) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+        (void)signal(SIGXFSZ, SIG_IGN);
+        const auto journal = open();
+        const rlimit small{64 * 1024, 64 * 1024};
+        (void)setrlimit(RLIMIT_FSIZE, &small);
+        for (std::uint64_t piece = 0; piece < 100'000; ++piece)
+            journal->record_piece(1, piece);
+        _exit(!journal->flush() && journal->failure() ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+}  // namespace
+}  // namespace dray::transfer

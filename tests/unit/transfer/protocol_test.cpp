@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/transfer/protocol.hpp"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace dray::transfer {
+namespace {
+
+Task full_task() {
+    Task task;
+    task.kind = TaskKind::Abandon;
+    task.job = "lyon-17";
+    task.serial = "WD-1";
+    task.store = {"vault", "directory", "/srv/vault"};
+    task.manifest = "\\M.xml";
+    task.manifest_hash = "0123";
+    task.volume_id = "uuid";
+    task.diagnostics_path = "logs/dir";
+    task.is_verbose_log = true;
+    task.backup_manifest = true;
+    task.directory = "/state/x";
+    task.ring = 5 * kMiB;
+    task.requests = 7;
+    task.unlock_memory = 9 * kMiB;
+    task.allow_plain = true;
+    task.is_draining = true;
+    task.drain = DrainMode::Piece;
+    task.status = "InternalError";
+    return task;
+}
+
+TEST(TransferProtocol, ATaskComesBackAsItWas) {
+    const Task task = full_task();
+    const Result<ToTransfer> decoded = decode_to_transfer(encode(ToTransfer(task)));
+    ASSERT_TRUE(decoded) << decoded.error().text();
+    const Task& found = std::get<Task>(*decoded);
+    EXPECT_EQ(found.kind, task.kind);
+    EXPECT_EQ(found.job, task.job);
+    EXPECT_EQ(found.store, task.store);
+    EXPECT_EQ(found.manifest, task.manifest);
+    EXPECT_EQ(found.manifest_hash, task.manifest_hash);
+    EXPECT_EQ(found.volume_id, task.volume_id);
+    EXPECT_EQ(found.diagnostics_path, task.diagnostics_path);
+    EXPECT_TRUE(found.is_verbose_log && found.backup_manifest && found.allow_plain && found.is_draining);
+    EXPECT_EQ(found.directory, task.directory);
+    EXPECT_EQ(found.ring, task.ring);
+    EXPECT_EQ(found.requests, task.requests);
+    EXPECT_EQ(found.unlock_memory, task.unlock_memory);
+    EXPECT_EQ(found.drain, task.drain);
+    EXPECT_EQ(found.status, task.status);
+}
+
+TEST(TransferProtocol, AReportComesBackAsItWasAndTooLongASentenceIsCut) {
+    Report report;
+    report.ending = Ending::Faulted;
+    report.kind = ErrorKind::NoSpace;
+    report.message = std::string(5000, 'x');
+    report.counters = {1, 2, 3, 4, 5, 6};
+    report.error_log_uri = "file:///x";
+    const Result<FromTransfer> decoded = decode_from_transfer(encode(FromTransfer(report)));
+    ASSERT_TRUE(decoded);
+    const Report& found = std::get<Report>(*decoded);
+    EXPECT_EQ(found.ending, Ending::Faulted);
+    EXPECT_EQ(found.kind, ErrorKind::NoSpace);
+    EXPECT_EQ(found.message.size(), 4096U);
+    EXPECT_EQ(found.counters, report.counters);
+    EXPECT_EQ(found.error_log_uri, report.error_log_uri);
+}
+
+TEST(TransferProtocol, AnythingCutLongerOrUnknownIsCorrupt) {
+    const std::vector<std::byte> whole = encode(ToTransfer(full_task()));
+    for (std::size_t length = 0; length < whole.size(); ++length)
+        EXPECT_FALSE(decode_to_transfer(std::span(whole).first(length))) << length;
+    std::vector<std::byte> longer = whole;
+    longer.push_back(std::byte{0});
+    EXPECT_FALSE(decode_to_transfer(longer));
+    const std::byte unknown[] = {std::byte{99}};
+    EXPECT_FALSE(decode_to_transfer(unknown));
+    EXPECT_FALSE(decode_from_transfer(unknown));
+}
+
+TEST(TransferProtocol, RandomBytesNeverDoMoreThanFail) {
+    const unsigned seed = std::random_device{}();
+    std::mt19937 random(seed);
+    const std::vector<std::byte> whole = encode(ToTransfer(full_task()));
+    for (int round = 0; round < 20'000; ++round) {
+        std::vector<std::byte> bytes = whole;
+        for (int change = 0; change < 3; ++change)
+            bytes[random() % bytes.size()] = static_cast<std::byte>(random());
+        (void)decode_to_transfer(bytes);
+        (void)decode_from_transfer(bytes);
+    }
+}
+
+}  // namespace
+}  // namespace dray::transfer

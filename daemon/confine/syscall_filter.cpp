@@ -52,6 +52,13 @@ void SyscallFilter::allow_if(int call, scmp_arg_cmp condition) {
         error_ = -seccomp_rule_add_array(context_.get(), SCMP_ACT_ALLOW, call, 1, &condition);
 }
 
+void SyscallFilter::refuse_if(int call, scmp_arg_cmp condition, int error_number) {
+    if (error_ == 0)
+        error_ = -seccomp_rule_add_array(context_.get(),
+                                         SCMP_ACT_ERRNO(static_cast<std::uint32_t>(error_number)), call, 1,
+                                         &condition);
+}
+
 void SyscallFilter::allow_threads() {
     allow_if(SCMP_SYS(clone), masked(0, kThread | kNewNamespaces, kThread));
     refuse({SCMP_SYS(clone3)}, ENOSYS);

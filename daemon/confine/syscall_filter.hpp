@@ -23,6 +23,7 @@ public:
     /// Answers with an errno instead of running the call.
     void refuse(std::initializer_list<int> calls, int error_number);
     void allow_if(int call, scmp_arg_cmp condition);
+    void refuse_if(int call, scmp_arg_cmp condition, int error_number);
 
     /// clone(2) for threads of this process only; clone3, whose flags no filter can see, is answered
     /// with ENOSYS, after which the C library uses clone.

@@ -30,8 +30,15 @@ Result<void> box_unlocking(bool may_format) {
     filter.refuse({SCMP_SYS(openat2), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2),
                    SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(statx)},
                   EACCES);
-    if (may_format)
+    if (may_format) {
         filter.allow({SCMP_SYS(fsync), SCMP_SYS(fdatasync)});
+        // Before it makes a header, libcryptsetup asks device-mapper for its version, which looks for its
+        // control node, makes one if there is none, and copes with being refused.
+        filter.allow({SCMP_SYS(geteuid), SCMP_SYS(umask)});
+        filter.refuse({SCMP_SYS(mkdir), SCMP_SYS(mkdirat), SCMP_SYS(mknod), SCMP_SYS(mknodat)}, EACCES);
+        // It asks the memory file for the geometry of a disk.
+        filter.refuse_if(SCMP_SYS(ioctl), {1, SCMP_CMP_NE, BLKGETSIZE64, 0}, ENOTTY);
+    }
     filter.allow_sanitizers();
     return filter.install();
 }

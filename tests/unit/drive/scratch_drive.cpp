@@ -64,30 +64,38 @@ FileDescriptor open_or_die(const std::string& path, int flags) {
 
 namespace {
 
-/// What dm-crypt would write: AES-XTS, each sector with its own tweak, counted in units of 512 bytes.
+enum class Direction { Decrypt = 0, Encrypt = 1 };
+
+/// What dm-crypt would do: AES-XTS, each sector with its own tweak, counted in units of 512 bytes.
+void translate(Direction direction, std::istream& in, std::ostream& out, std::span<const std::byte> key,
+               std::size_t sector_size) {
+    std::vector<char> sector(sector_size);
+    std::vector<char> result(sector_size);
+    const Handle<EVP_CIPHER_CTX, EVP_CIPHER_CTX_free> context(EVP_CIPHER_CTX_new());
+    for (std::uint64_t number = 0; in.read(sector.data(), static_cast<std::streamsize>(sector_size)); ++number) {
+        std::array<unsigned char, 16> tweak{};
+        const std::uint64_t unit = number * (sector_size / 512);
+        std::memcpy(tweak.data(), &unit, sizeof unit);
+        int length = 0;
+        ASSERT_EQ(EVP_CipherInit_ex(context.get(), EVP_aes_256_xts(), nullptr,
+                                    reinterpret_cast<const unsigned char*>(key.data()), tweak.data(),
+                                    static_cast<int>(direction)),
+                  1);
+        ASSERT_EQ(EVP_CipherUpdate(context.get(), reinterpret_cast<unsigned char*>(result.data()), &length,
+                                   reinterpret_cast<const unsigned char*>(sector.data()),
+                                   static_cast<int>(sector_size)),
+                  1);
+        out.write(result.data(), static_cast<std::streamsize>(sector_size));
+    }
+    ASSERT_TRUE(out.good());
+}
+
 void encrypt_into(const std::string& plain_path, const std::string& image, std::size_t data_offset,
                   std::span<const std::byte> key, std::size_t sector_size) {
     std::ifstream plain(plain_path, std::ios::binary);
     std::fstream out(image, std::ios::binary | std::ios::in | std::ios::out);
     out.seekp(static_cast<std::streamoff>(data_offset));
-    std::vector<char> sector(sector_size);
-    std::vector<char> cipher_text(sector_size);
-    for (std::uint64_t number = 0; plain.read(sector.data(), static_cast<std::streamsize>(sector_size)); ++number) {
-        const Handle<EVP_CIPHER_CTX, EVP_CIPHER_CTX_free> context(EVP_CIPHER_CTX_new());
-        std::array<unsigned char, 16> tweak{};
-        const std::uint64_t unit = number * (sector_size / 512);
-        std::memcpy(tweak.data(), &unit, sizeof unit);
-        int length = 0;
-        ASSERT_EQ(EVP_EncryptInit_ex(context.get(), EVP_aes_256_xts(), nullptr,
-                                     reinterpret_cast<const unsigned char*>(key.data()), tweak.data()),
-                  1);
-        ASSERT_EQ(EVP_EncryptUpdate(context.get(), reinterpret_cast<unsigned char*>(cipher_text.data()),
-                                    &length, reinterpret_cast<const unsigned char*>(sector.data()),
-                                    static_cast<int>(sector_size)),
-                  1);
-        out.write(cipher_text.data(), static_cast<std::streamsize>(sector_size));
-    }
-    ASSERT_TRUE(out.good());
+    translate(Direction::Encrypt, plain, out, key, sector_size);
 }
 
 }  // namespace
@@ -110,6 +118,18 @@ void make_drive(const ScratchDirectory& scratch, const std::string& tree, const 
         image);
     const std::size_t offset = options.type == "luks2" ? 16 * kMiB : 2 * kMiB;
     encrypt_into(plain, image, offset, read_bytes(volume_key), options.type == "luks2" ? options.sector_size : 512);
+}
+
+void decrypt_drive(const ScratchDirectory& scratch, const std::string& image, const std::string& key_file,
+                   std::size_t sector_size, const std::string& plain) {
+    const std::string volume_key = scratch / "decrypt.key";
+    std::filesystem::remove(volume_key);
+    run("cryptsetup luksDump -q --dump-volume-key --volume-key-file " + volume_key + " --key-file " + key_file + " " +
+        image);
+    std::ifstream in(image, std::ios::binary);
+    in.seekg(16 * kMiB);
+    std::ofstream out(plain, std::ios::binary);
+    translate(Direction::Decrypt, in, out, read_bytes(volume_key), sector_size);
 }
 
 }  // namespace dray::test

@@ -49,6 +49,10 @@ struct DriveOptions {
 void make_drive(const ScratchDirectory& scratch, const std::string& tree, const std::string& image,
                 const std::string& key_file, const DriveOptions& options);
 
+/// The plaintext of a LUKS2 drive, by the volume key that cryptsetup finds in it.
+void decrypt_drive(const ScratchDirectory& scratch, const std::string& image, const std::string& key_file,
+                   std::size_t sector_size, const std::string& plain);
+
 FileDescriptor open_or_die(const std::string& path, int flags);
 
 }  // namespace dray::test

@@ -148,22 +148,24 @@ Result<ext2_ino_t> Ext4Writer::next_inode() const {
     return last_inode_ + 1;
 }
 
-/// Afterwards nothing can fail for lack of space.
-Result<void> Ext4Writer::check_free(const Place& place, std::uint64_t blocks) {
-    const ext2_ino_t directory = place.parent->end.inode;
-    const std::string_view name = place.name();
-    if (names_.contains(NameHashes::hash(directory, name))) {
-        DRAY_LET(const bool is_taken, entries_->contains(place.parent->end, name));
-        if (is_taken)
-            return fail(ErrorKind::Exists, "it exists already");
-    }
+Result<void> Ext4Writer::check_new(const Place& place) {
+    const DirectoryEnd& parent = place.parent->end;
+    if (!names_.contains(NameHashes::hash(parent.inode, place.name())))
+        return {};
+    DRAY_LET(const bool is_taken, entries_->contains(parent, place.name()));
+    if (is_taken)
+        return fail(ErrorKind::Exists, "it exists already");
+    return {};
+}
+
+Result<void> Ext4Writer::make_room(const Place& place, std::uint64_t blocks) {
     const std::uint64_t free = ext2fs_free_blocks_count(fs_->super);
     const std::uint64_t nodes = 2 * (blocks / kGroupBlocks) / kRunsPerNode;
     if (blocks + nodes + kReserve > free)
         return fail(ErrorKind::NoSpace, "{} are needed, and the file system has {} left",
                     format_bytes(blocks * kExt4Block),
                     format_bytes((free > kReserve ? free - kReserve : 0) * kExt4Block));
-    return entries_->reserve(place.parent->end, name, goal_);
+    return entries_->reserve(place.parent->end, place.name(), goal_);
 }
 
 Result<void> Ext4Writer::allocate(ext2_ino_t inode, ext2_inode_large& status, std::uint64_t blocks) {
@@ -222,8 +224,9 @@ Result<NewFile> Ext4Writer::create(std::string_view path, Bytes size, TimePoint 
     DRAY_LET(const Place place, place_of(path));
     if (size > kLargestFile)
         return fail(ErrorKind::LimitReached, "a file of {} is too large for an ext4", format_bytes(size));
+    DRAY_TRY(check_new(place));
     DRAY_LET(const ext2_ino_t inode, next_inode());
-    DRAY_TRY(check_free(place, blocks_of(size)));
+    DRAY_TRY(make_room(place, blocks_of(size)));
 
     ext2_inode_large status = new_inode(LINUX_S_IFREG | 0644, modified);
     // Before the blocks: extents behind the end would not be taken for written ones.
@@ -272,8 +275,9 @@ Result<void> Ext4Writer::make_directory(std::string_view path) {
     DRAY_LET(const Place place, place_of(path));
     if (place.path == kLostAndFound && is_lost_and_found_ours_)
         return adopt_lost_and_found();
+    DRAY_TRY(check_new(place));
     DRAY_LET(const ext2_ino_t inode, next_inode());
-    DRAY_TRY(check_free(place, 1));
+    DRAY_TRY(make_room(place, 1));
 
     const TimePoint now = std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now());
     ext2_inode_large status = new_inode(LINUX_S_IFDIR | 0755, now);

@@ -84,7 +84,9 @@ private:
     explicit Ext4Writer(volume::BlockDevice& device) : cache_(device), io_(cache_) {}
     Result<void> open_first_directories();
     Result<Place> place_of(std::string_view path);
-    Result<void> check_free(const Place& place, std::uint64_t blocks);
+    Result<void> check_new(const Place& place);
+    /// Afterwards nothing can fail for lack of space.
+    Result<void> make_room(const Place& place, std::uint64_t blocks);
     Result<ext2_ino_t> next_inode() const;
     Result<void> allocate(ext2_ino_t inode, ext2_inode_large& status, std::uint64_t blocks);
     Result<std::vector<NewFile::Run>> runs_of(ext2_ino_t inode, ext2_inode_large& status);

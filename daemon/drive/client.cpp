@@ -17,7 +17,6 @@
 namespace dray::drive {
 namespace {
 
-constexpr int kLockFd = 6;
 constexpr const char* kLibexec = "/usr/libexec/dray/dray-drive";
 
 std::string program_path() {

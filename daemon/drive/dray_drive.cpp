@@ -32,7 +32,6 @@ extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
 namespace dray::drive {
 namespace {
 
-constexpr int kLockFd = 6;
 constexpr Bytes kMaxRing = 8 * kGiB;
 
 struct Peer {

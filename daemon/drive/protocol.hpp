@@ -23,6 +23,7 @@ namespace dray::drive {
 inline constexpr int kSocketFd = 3;
 inline constexpr int kDeviceFd = 4;
 inline constexpr int kKeyFd = 5;
+inline constexpr int kLockFd = 6;
 
 /// Requests in one Batch, and requests in flight at one time.
 inline constexpr std::size_t kMaxBatch = 64;

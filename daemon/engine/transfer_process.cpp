@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/base/file.hpp"
 #include "daemon/base/log.hpp"
 #include "daemon/drive/protocol.hpp"
 
@@ -133,9 +134,12 @@ Result<void> TransferProcess::spawn_transfer(const Start& start, FileDescriptor 
 }
 
 Result<void> TransferProcess::spawn_drive(const Start& start, FileDescriptor end) {
+    // Nothing is written, so there is nothing to lock; but the number must not fall to anything else.
+    DRAY_LET(const FileDescriptor no_lock, open_file("/dev/null", O_RDWR));
     DRAY_LET(drive_, spawn(start.programs + "/dray-drive", {{end.get(), drive::kSocketFd},
                                                             {start.device.get(), drive::kDeviceFd},
-                                                            {start.key.get(), drive::kKeyFd}}));
+                                                            {start.key.get(), drive::kKeyFd},
+                                                            {no_lock.get(), drive::kLockFd}}));
     drive_ended_ = loop_.child(drive_, [this](int) { child_ended(drive_); });
     return {};
 }

@@ -35,7 +35,8 @@ struct BlobProperties {
     bool operator==(const BlobProperties&) const = default;
 };
 
-/// Names compare without regard to case and keep theirs.
+/// Names compare without regard to case and keep theirs: finish() refuses two that differ in case alone
+/// (InvalidArgument).
 using BlobMetadata = std::map<std::string, std::string>;
 
 struct BlobStatus {
@@ -85,13 +86,15 @@ public:
     virtual ~BlobWriter() = default;
 
     /// Puts one piece; any order, and the same piece twice is harmless. Corrupt: the content does not
-    /// have `piece.md5` any more when it was written. NoSpace, Denied, Unreachable as for the store.
+    /// have `piece.md5` any more when it was written; the piece counts as not put. NoSpace, Denied, Unreachable as for the store.
     virtual Result<void> put(const Piece& piece) = 0;
 
     /// Makes the blob visible, complete, under its name with these properties and metadata, in one
-    /// step. `pieces` are those that make it up, in order; what was not put reads as zeros (page blobs)
-    /// or is left out (block blobs: offsets then follow from the order). Exists: see
-    /// CreateOptions::replace; the pieces are kept, so that rename() and finish() may follow.
+    /// step. `pieces` are those that make it up, in order; what is not among them reads as zeros (page
+    /// blobs) or is left out (block blobs: offsets then follow from the order). Exists: see
+    /// CreateOptions::replace; the pieces are kept, so that rename() and finish() may follow. NotFound:
+    /// the container is gone. Corrupt: the store does not have the pieces. Whatever it fails with, the
+    /// pieces are kept.
     virtual Result<void> finish(std::span<const Piece> pieces, const BlobProperties& properties,
                                 const BlobMetadata& metadata) = 0;
 
@@ -108,6 +111,8 @@ struct ListPage {
     std::string marker;
 };
 
+/// Every call that takes a name or a container answers InvalidArgument to one that parse_blob_path() or
+/// check_container() would refuse.
 class BlobStore {
 public:
     BlobStore() = default;
@@ -127,8 +132,8 @@ public:
     /// Makes the container unless it is there.
     virtual Result<void> ensure_container(const std::string& container) = 0;
 
-    /// Opens a blob for writing. Nothing exists under `name` until finish() has succeeded. Cancelled:
-    /// `stop` was requested. NotFound: no such container.
+    /// Opens a blob for writing; the store must live longer than the writer. Nothing exists under `name`
+    /// until finish() has succeeded. Cancelled: `stop` was requested. NotFound: no such container.
     virtual Result<std::unique_ptr<BlobWriter>> create(const BlobName& name, const CreateOptions& options,
                                                        std::stop_token stop) = 0;
 
@@ -146,9 +151,11 @@ public:
     virtual Result<void> read(const BlobName& name, Bytes offset, std::span<std::byte> content,
                               const std::string& if_match, std::stop_token stop) = 0;
 
-    /// Up to `most` blobs of a container whose names begin with `prefix`, in order of name.
+    /// Up to `most` (at least 1) blobs of a container whose names begin with `prefix`, in order of name, byte
+    /// by byte. NotFound: no such container.
     virtual Result<ListPage> list(const std::string& container, const std::string& prefix,
                                   const std::string& marker, std::size_t most) = 0;
+    /// In order of name.
     virtual Result<std::vector<std::string>> containers() = 0;
 
     /// NotFound: no such blob.

@@ -19,15 +19,14 @@ bool lock_shared(int fd) { return flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != 
 
 }  // namespace
 
-Committer::Committer(int root, FileDescriptor hold, FileDescriptor hold_for_waiting)
-    : root_(root), hold_(std::move(hold)), hold_for_waiting_(std::move(hold_for_waiting)) {}
+Committer::Committer(int root, Locks locks) : root_(root), locks_(std::move(locks)) {}
 
 Result<void> Committer::wait_until_released(std::stop_token stop) {
     for (;;) {
         {
             const std::lock_guard lock(waiting_mutex_);
-            if (lock_shared(hold_for_waiting_.get())) {
-                flock(hold_for_waiting_.get(), LOCK_UN);
+            if (lock_shared(locks_.hold_for_waiting.get())) {
+                flock(locks_.hold_for_waiting.get(), LOCK_UN);
                 return {};
             }
         }
@@ -59,22 +58,39 @@ void Committer::lead(std::unique_lock<std::mutex>& lock) {
     has_leader_ = true;
     const std::vector<Entry*> batch = std::exchange(queue_, {});
     lock.unlock();
-    const bool is_free = lock_shared(hold_.get());
+    const bool is_free = lock_shared(locks_.hold.get());
     Result<void> synced;
     if (is_free && syncfs(root_) != 0)
         synced = fail_errno(errno, "the store's file system cannot write what it was given");
+    if (is_free && synced)
+        synced = exclusively([&]() -> Result<void> {
+            for (Entry* entry : batch)
+                entry->result = (*entry->publish)();
+            return {};
+        });
     for (Entry* entry : batch) {
         entry->is_held = !is_free;
-        if (is_free)
-            entry->result = synced ? (*entry->publish)() : synced;
+        if (!synced)
+            entry->result = synced;
     }
     if (is_free)
-        flock(hold_.get(), LOCK_UN);
+        flock(locks_.hold.get(), LOCK_UN);
     lock.lock();
     for (Entry* entry : batch)
         entry->is_done = true;
     has_leader_ = false;
     changed_.notify_all();
+}
+
+// The mutex because flock knows open files, not threads.
+Result<void> Committer::exclusively(const std::function<Result<void>()>& change) {
+    const std::lock_guard lock(publish_mutex_);
+    while (flock(locks_.publish.get(), LOCK_EX) != 0)
+        if (errno != EINTR)
+            return fail_errno(errno, "cannot lock the store's .dray/publish");
+    Result<void> result = change();
+    flock(locks_.publish.get(), LOCK_UN);
+    return result;
 }
 
 Result<void> Committer::sync() {

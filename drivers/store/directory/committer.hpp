@@ -18,12 +18,21 @@ namespace dray::store {
 
 class Committer {
 public:
-    /// `root`: any descriptor on the file system, the caller's. `hold`: see the driver's README.
-    Committer(int root, FileDescriptor hold, FileDescriptor hold_for_waiting);
+    /// Open files of its own, each: the `hold` file twice, and the `publish` file, which several processes
+    /// that use one store take turns with. See the driver's README.
+    struct Locks {
+        FileDescriptor hold;
+        FileDescriptor hold_for_waiting;
+        FileDescriptor publish;
+    };
+    /// `root`: any descriptor on the file system, the caller's.
+    Committer(int root, Locks locks);
 
     /// Runs `publish` (renames) after what was written before is on the medium. Cancelled: `stop` was
     /// requested while the store was held.
     Result<void> commit(const std::function<Result<void>()>& publish, std::stop_token stop);
+    /// Runs `change` while nobody else, in this process or another, publishes into the store. Short work only.
+    Result<void> exclusively(const std::function<Result<void>()>& change);
     /// All that was published survives a power cut. Changes nothing that can be seen, so it does not wait
     /// while the store is held.
     Result<void> sync();
@@ -39,9 +48,9 @@ private:
     void lead(std::unique_lock<std::mutex>& lock);
 
     int root_;
-    FileDescriptor hold_;
-    FileDescriptor hold_for_waiting_;
+    Locks locks_;
     std::mutex waiting_mutex_;
+    std::mutex publish_mutex_;
     std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<Entry*> queue_;

@@ -15,13 +15,14 @@
 #include "daemon/base/encoding.hpp"
 #include "daemon/base/file.hpp"
 #include "daemon/base/handle.hpp"
+#include "drivers/store/blob_rules.hpp"
 
 namespace dray::store {
 namespace {
 
 constexpr unsigned kDirectoryMode = 0777;  // the umask says how much of it the site wants
-constexpr Bytes kMaxSideFile = 256 * kKiB;
 constexpr int kMaxDepth = 600;             // a blob name has at most 1,024 characters
+constexpr std::size_t kMaxPlainName = 4000;  // with its container below PATH_MAX
 
 using OpenDirectory = Handle<DIR, closedir>;
 
@@ -44,6 +45,8 @@ bool is_plain_segment(std::string_view segment) {
 }
 
 bool fits_file_system(const std::string& name) {
+    if (name.size() > kMaxPlainName)
+        return false;
     std::size_t begin = 0;
     for (;;) {
         const std::size_t slash = name.find('/', begin);
@@ -140,7 +143,18 @@ Result<FileDescriptor> DirectoryLayout::directory(const std::string& path, bool 
     return parent;
 }
 
+Result<void> DirectoryLayout::need_container(const std::string& container) const {
+    DRAY_TRY(check_container(container));
+    struct stat status {};
+    if (fstatat(root_.get(), container.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(status.st_mode))
+        return fail(ErrorKind::NotFound, "there is no container {}", container);
+    return {};
+}
+
+bool DirectoryLayout::is_plain(const BlobName& name) { return fits_file_system(name.name); }
+
 Result<std::pair<Place, struct stat>> DirectoryLayout::find(const BlobName& name) const {
+    DRAY_TRY(check_name(name));
     const auto look = [](Place place) -> std::optional<std::pair<Place, struct stat>> {
         struct stat status {};
         if (fstatat(place.directory.get(), place.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 ||
@@ -168,6 +182,7 @@ Result<Place> DirectoryLayout::odd_place(const BlobName& name) const {
 }
 
 Result<Place> DirectoryLayout::place_for(const BlobName& name) const {
+    DRAY_TRY(need_container(name.container));
     if (!fits_file_system(name.name))
         return odd_place(name);
     const auto [parent, last] = split(name);
@@ -229,17 +244,32 @@ Result<void> DirectoryLayout::visit(
         if (!entries)
             return fail_errno(errno, "cannot list container {}", container);
         const int fd = directory.release();
-        while (const dirent* entry = readdir(entries.get())) {
+        for (;;) {
+            errno = 0;
+            const dirent* entry = readdir(entries.get());
+            if (entry == nullptr && errno != 0)
+                return fail_errno(errno, "cannot list container {}", container);
+            if (entry == nullptr)
+                return {};
             const std::string name = entry->d_name;
             struct stat status {};
-            if (name == "." || name == ".." || fstatat(fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
+            if (name == "." || name == "..")
                 continue;
+            if (fstatat(fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+                if (errno == ENOENT)  // removed since it was seen
+                    continue;
+                return fail_errno(errno, "cannot list container {}", container);
+            }
             if (S_ISDIR(status.st_mode)) {
                 FileDescriptor child(openat(fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
                 if (child)
                     DRAY_TRY(walk(std::move(child), prefix + name + "/", depth + 1, is_odd));
+                else if (errno != ENOENT && errno != ENOTDIR)  // a listing with a silent hole would be a lie
+                    return fail_errno(errno, "cannot list {}{}/ of container {}", prefix, name, container);
             } else if (S_ISREG(status.st_mode) && !is_odd) {
-                visit(prefix + name, status);
+                // What others have put there may have a name that is none of a blob.
+                if (check_name({container, prefix + name}))
+                    visit(prefix + name, status);
             } else if (S_ISREG(status.st_mode)) {
                 // Its true name is in the side file, which an odd blob always has.
                 const Result<FileDescriptor> sides = this->directory(".dray/side/" + container + "/" + prefix, false);
@@ -254,12 +284,10 @@ Result<void> DirectoryLayout::visit(
                 }
             }
         }
-        return {};
     };
-    Result<FileDescriptor> plain = directory(container, false);
-    if (!plain)
-        return fail(ErrorKind::NotFound, "there is no container {}", container);
-    DRAY_TRY(walk(*std::move(plain), "", 0, false));
+    DRAY_TRY(need_container(container));
+    DRAY_LET(FileDescriptor plain, directory(container, false));
+    DRAY_TRY(walk(std::move(plain), "", 0, false));
     if (Result<FileDescriptor> odd = directory(".dray/odd/" + container, false); odd)
         DRAY_TRY(walk(*std::move(odd), "", 0, true));
     return {};

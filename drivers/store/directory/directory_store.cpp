@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <openssl/rand.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 
 #include "daemon/base/encoding.hpp"
 #include "daemon/base/file.hpp"
+#include "drivers/store/blob_rules.hpp"
 #include "drivers/store/directory/directory_writer.hpp"
 
 namespace dray::store {
@@ -24,6 +24,9 @@ namespace {
 
 constexpr const char* kIdentityFile = "/.dray/store.json";
 constexpr const char* kHoldFile = ".dray/hold";
+constexpr const char* kPublishFile = ".dray/publish";
+/// So often a blob may be replaced under a reader's hands before it gives up.
+constexpr int kMostLooks = 100;
 
 std::string etag_of(const struct stat& status) {
     return fmt::format("{:x}-{:x}-{:x}-{:x}", status.st_ino, status.st_size, status.st_mtim.tv_sec,
@@ -46,7 +49,7 @@ Result<std::string> identity_of(const std::string& root) {
             return fail(ErrorKind::Internal, "no random numbers for a store's identity");
         const nlohmann::json document = {{"version", 1}, {"identity", to_hex(random)}};
         const std::string made = document.dump() + "\n";
-        const std::string temporary = path + "." + std::to_string(getpid());
+        const std::string temporary = path + "." + to_hex(random);
         DRAY_TRY(write_file_atomically(temporary, std::as_bytes(std::span(made.data(), made.size())), 0666));
         const int linked = link(temporary.c_str(), path.c_str());
         const int error = errno;
@@ -68,20 +71,21 @@ Result<std::string> identity_of(const std::string& root) {
 Result<std::unique_ptr<BlobStore>> DirectoryStore::open(const StoreConfig& config) {
     DRAY_LET(DirectoryLayout layout, DirectoryLayout::open(config.name, config.path));
     std::unique_ptr<DirectoryStore> store(new DirectoryStore(config, std::move(layout)));
-    const auto open_hold = [&] {
-        return FileDescriptor(
-            openat(store->layout_.root(), kHoldFile, O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666));
+    const auto open_lock = [&](const char* path, int access) -> Result<FileDescriptor> {
+        FileDescriptor lock(openat(store->layout_.root(), path, access | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666));
+        if (!lock)
+            return fail_errno(errno, "store \"{}\": cannot open {}/{}", config.name, config.path, path);
+        return lock;
     };
-    FileDescriptor hold = open_hold();
-    FileDescriptor hold_for_waiting = open_hold();
-    if (!hold || !hold_for_waiting)
-        return fail_errno(errno, "store \"{}\": cannot open {}/{}", config.name, config.path, kHoldFile);
+    Committer::Locks locks;
+    DRAY_LET(locks.hold, open_lock(kHoldFile, O_RDONLY));
+    DRAY_LET(locks.hold_for_waiting, open_lock(kHoldFile, O_RDONLY));
+    DRAY_LET(locks.publish, open_lock(kPublishFile, O_RDWR));
     Result<std::string> identity = identity_of(config.path);
     if (!identity)
         return fail(std::move(identity.error()), "store \"{}\"", config.name);
     store->identity_ = *std::move(identity);
-    store->committer_ =
-        std::make_unique<Committer>(store->layout_.root(), std::move(hold), std::move(hold_for_waiting));
+    store->committer_ = std::make_unique<Committer>(store->layout_.root(), std::move(locks));
     return store;
 }
 
@@ -99,11 +103,17 @@ std::string DirectoryStore::uri(const BlobName& name) const {
 }
 
 Result<void> DirectoryStore::check() {
-    // Opened anew: what the descriptor of the start still reaches may have been moved away or unmounted.
-    DRAY_LET(const DirectoryLayout now, DirectoryLayout::open(config_.name, config_.path));
-    struct statvfs status {};
-    if (fstatvfs(now.root(), &status) == 0 && (status.f_flag & ST_RDONLY) != 0)
-        return fail(ErrorKind::Denied, "store \"{}\": {} is on a read-only file system", config_.name, config_.path);
+    // What the descriptor of the start still reaches may have been moved away or unmounted.
+    struct stat now {};
+    struct stat opened {};
+    if (fstat(layout_.root(), &opened) != 0)
+        return fail_errno(errno, "store \"{}\": cannot look at {}", config_.name, config_.path);
+    const bool is_there = ::stat(config_.path.c_str(), &now) == 0;
+    if (is_there && (now.st_dev != opened.st_dev || now.st_ino != opened.st_ino))
+        return fail(ErrorKind::NotFound, "store \"{}\": {} is another directory than at the start; mount or move back "
+                    "what belongs there, or reload", config_.name, config_.path);
+    // Opened anew for its sentences about what is missing and what is not allowed.
+    DRAY_LET([[maybe_unused]] const DirectoryLayout layout, DirectoryLayout::open(config_.name, config_.path));
     return {};
 }
 
@@ -113,16 +123,10 @@ Result<void> DirectoryStore::ensure_container(const std::string& container) {
     return {};
 }
 
-Result<void> DirectoryStore::need_container(const std::string& container) const {
-    struct stat status {};
-    if (fstatat(layout_.root(), container.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(status.st_mode))
-        return fail(ErrorKind::NotFound, "store \"{}\" has no container {}", config_.name, container);
-    return {};
-}
-
 Result<std::unique_ptr<BlobWriter>> DirectoryStore::create(const BlobName& name, const CreateOptions& options,
                                                            std::stop_token stop) {
-    DRAY_TRY(need_container(name.container));
+    DRAY_TRY(check_name(name));
+    DRAY_TRY(layout_.need_container(name.container));
     return DirectoryWriter::open(layout_, *committer_, name, options, std::move(stop));
 }
 
@@ -138,18 +142,28 @@ Result<void> DirectoryStore::put_whole(const BlobName& name, const CreateOptions
     return done;
 }
 
+// Content and side file are two files: what was read of the second belongs to the first only if that is
+// still in its place afterwards.
 Result<BlobStatus> DirectoryStore::stat(const BlobName& name) {
-    DRAY_LET(const auto found, layout_.find(name));
-    DRAY_LET(SideFile side, layout_.side_of(name, found.second.st_ino));
-    BlobStatus status;
-    status.name = name;
-    status.type = side.type;
-    status.length = static_cast<Bytes>(found.second.st_size);
-    status.modified = modified_of(found.second);
-    status.etag = etag_of(found.second);
-    status.properties = std::move(side.properties);
-    status.metadata = std::move(side.metadata);
-    return status;
+    for (int look = 0; look < kMostLooks; ++look) {
+        DRAY_LET(const auto found, layout_.find(name));
+        const auto& [place, content] = found;
+        DRAY_LET(SideFile side, layout_.side_of(name, content.st_ino));
+        struct stat now {};
+        if (fstatat(place.directory.get(), place.name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0 ||
+            etag_of(now) != etag_of(content))
+            continue;
+        BlobStatus status;
+        status.name = name;
+        status.type = side.type;
+        status.length = static_cast<Bytes>(content.st_size);
+        status.modified = modified_of(content);
+        status.etag = etag_of(content);
+        status.properties = std::move(side.properties);
+        status.metadata = std::move(side.metadata);
+        return status;
+    }
+    return fail(ErrorKind::Busy, "blob {} is being replaced again and again", name.path());
 }
 
 Result<void> DirectoryStore::read(const BlobName& name, Bytes offset, std::span<std::byte> content,
@@ -172,6 +186,8 @@ Result<void> DirectoryStore::read(const BlobName& name, Bytes offset, std::span<
 
 Result<ListPage> DirectoryStore::list(const std::string& container, const std::string& prefix,
                                       const std::string& marker, std::size_t most) {
+    if (most == 0)
+        return fail(ErrorKind::InvalidArgument, "a listing of no blobs was asked for");
     // The first `most` names behind the marker, however many the container holds.
     std::set<std::string> names;
     bool has_more = false;
@@ -205,19 +221,25 @@ Result<std::vector<std::string>> DirectoryStore::containers() {
     (void)root.release();
     std::vector<std::string> containers;
     while (const dirent* entry = readdir(entries.get()))
-        if (check_container(entry->d_name) && need_container(entry->d_name))
+        if (check_container(entry->d_name) && layout_.need_container(entry->d_name))
             containers.emplace_back(entry->d_name);
     std::ranges::sort(containers);
     return containers;
 }
 
 Result<void> DirectoryStore::remove(const BlobName& name) {
-    DRAY_LET(const auto found, layout_.find(name));
-    if (unlinkat(found.first.directory.get(), found.first.name.c_str(), 0) != 0)
-        return fail_errno(errno, "cannot remove blob {}", name.path());
-    if (const Result<Place> side = layout_.side_place(name, false); side)
-        unlinkat(side->directory.get(), side->name.c_str(), 0);
-    return {};
+    return committer_->exclusively([&]() -> Result<void> {
+        DRAY_LET(const auto found, layout_.find(name));
+        const auto& [place, content] = found;
+        if (unlinkat(place.directory.get(), place.name.c_str(), 0) != 0)
+            return fail_errno(errno, "cannot remove blob {}", name.path());
+        if (const Result<Place> side = layout_.side_place(name, false); side) {
+            unlinkat(side->directory.get(), side->name.c_str(), 0);
+            // Where a kill fell between content and side file.
+            unlinkat(side->directory.get(), DirectoryLayout::pending_name(side->name, content.st_ino).c_str(), 0);
+        }
+        return {};
+    });
 }
 
 Result<void> DirectoryStore::sync() { return committer_->sync(); }

@@ -38,7 +38,6 @@ public:
 
 private:
     DirectoryStore(StoreConfig config, DirectoryLayout layout) : config_(std::move(config)), layout_(std::move(layout)) {}
-    Result<void> need_container(const std::string& container) const;
 
     StoreConfig config_;
     DirectoryLayout layout_;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -30,18 +31,28 @@ private:
                     std::stop_token stop)
         : layout_(layout), committer_(committer), name_(std::move(name)), options_(std::move(options)),
           stop_(std::move(stop)) {}
-    Result<void> close_gaps(std::span<const Piece> pieces);
+    Result<void> arrange(std::span<const Piece> pieces);
+    Result<void> arrange_blocks(std::span<const Piece> pieces);
+    Result<void> clear_the_rest(std::span<const Piece> pieces);
+    Result<void> close_up(std::span<const Piece> pieces);
+    Result<void> write_pending(const SideFile& side);
+    Result<void> prepare(const SideFile& side);
     Result<void> publish(const SideFile& side);
     Result<void> move_into(const Place& place) const;
+    void drop_what_finish_made();
 
     const DirectoryLayout& layout_;
     Committer& committer_;
     BlobName name_;
     CreateOptions options_;
     std::stop_token stop_;
+    /// The upload: pieces at the offsets they were put at, until finish() succeeds.
     FileDescriptor file_;
+    /// What finish() publishes: the upload or, where the pieces do not lie as in the blob, a copy.
+    std::string whole_;
     ino_t inode_ = 0;
-    bool is_closed_up_ = false;
+    /// The side file that waits under this inode, while finish() runs.
+    std::optional<Place> pending_;
 };
 
 }  // namespace dray::store

@@ -25,7 +25,7 @@ constexpr Named kProperties[] = {{"content-type", &BlobProperties::content_type}
 
 }  // namespace
 
-std::string write_side_file(const SideFile& side) {
+Result<std::string> write_side_file(const SideFile& side) {
     Json document = {{"version", kVersion},
                      {"container", side.name.container},
                      {"name", side.name.name},
@@ -35,7 +35,11 @@ std::string write_side_file(const SideFile& side) {
             document["properties"][property.name] = side.properties.*property.member;
     for (const auto& [name, value] : side.metadata)
         document["metadata"][name] = value;
-    return document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+    std::string text = document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+    if (text.size() > kMaxSideFile)
+        return fail(ErrorKind::InvalidArgument, "properties and metadata of blob {} are longer than {}", side.name.path(),
+                    format_bytes(kMaxSideFile));
+    return text;
 }
 
 Result<SideFile> read_side_file(const std::string& text) {

@@ -23,7 +23,10 @@ struct SideFile {
     }
 };
 
-std::string write_side_file(const SideFile& side);
+inline constexpr Bytes kMaxSideFile = 256 * kKiB;
+
+/// InvalidArgument: longer than kMaxSideFile.
+Result<std::string> write_side_file(const SideFile& side);
 /// Corrupt: not such a document.
 Result<SideFile> read_side_file(const std::string& text);
 

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The stores that the contract's tests run against. A new driver adds one line in stores.cpp.
+#pragma once
+
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "daemon/base/result.hpp"
+#include "drivers/store/blob_store.hpp"
+
+namespace dray::store {
+
+/// An empty place of one test's own: a directory, a prefix of an account. Gone with its object.
+class StorePlace {
+public:
+    StorePlace() = default;
+    StorePlace(const StorePlace&) = delete;
+    StorePlace& operator=(const StorePlace&) = delete;
+    virtual ~StorePlace() = default;
+
+    /// Opens what is there, as a restarted program does; several may be open at once.
+    virtual Result<std::unique_ptr<BlobStore>> open() = 0;
+    /// What must not be seen in a uri; "" where there is no secret.
+    virtual std::string secret() const { return {}; }
+};
+
+struct StoreKind {
+    std::string name;
+    std::unique_ptr<StorePlace> (*make)();
+};
+
+inline void PrintTo(const StoreKind& kind, std::ostream* out) {
+    *out << kind.name;
+}
+
+const std::vector<StoreKind>& store_kinds();
+
+}  // namespace dray::store

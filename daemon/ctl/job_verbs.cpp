@@ -1,41 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/ctl/job_verbs.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "daemon/base/file.hpp"
-#include "daemon/base/memfd.hpp"
 #include "daemon/bus/names.hpp"
+#include "daemon/ctl/key_file.hpp"
 
 namespace dray::ctl {
 namespace {
-
-/// A key file as the sealed memfd that the bus wants (rules.md 26). The bytes are used exactly.
-Result<FileDescriptor> key_memfd(const std::string& path) {
-    DRAY_LET(const FileDescriptor file, open_file(path, O_RDONLY));
-    SecretBytes key(kMaxKeyBytes + 1);
-    std::size_t size = 0;
-    while (size < key.size()) {
-        const ssize_t count = read(file.get(), key.data() + size, key.size() - size);
-        if (count < 0)
-            return fail_errno(errno, "cannot read {}", path);
-        if (count == 0)
-            break;
-        size += static_cast<std::size_t>(count);
-    }
-    if (size == 0)
-        return fail(ErrorKind::InvalidArgument, "the key file {} is empty", path);
-    if (size > kMaxKeyBytes)
-        return fail(ErrorKind::InvalidArgument, "the key file {} has more than {} bytes", path,
-                    kMaxKeyBytes);
-    key.truncate(size);
-    return make_sealed_memfd("dray-key", key.bytes());
-}
 
 void say(const OutputOptions& output, const std::string& sentence) {
     if (!output.is_quiet)

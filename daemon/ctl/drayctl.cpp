@@ -44,8 +44,8 @@ public:
         app_.add_flag("-j", is_json_, "The same as --json=pretty on a terminal, --json=short elsewhere");
         app_.add_flag("!--no-legend", output_.has_legend, "No headings and no counts");
         app_.add_flag("-q,--quiet", output_.is_quiet, "No word about what went well");
-        app_.add_flag("--no-pager", "Accepted; drayctl never starts a pager");
-        app_.add_flag("--no-ask-password", "Accepted; drayctl asks for no password itself");
+        app_.add_flag("--no-pager")->description("Accepted; drayctl never starts a pager");
+        app_.add_flag("--no-ask-password")->description("Accepted; drayctl asks for no password itself");
         app_.footer("Exit status: 0 done, 1 failed, 2 wrong usage, 3 the job itself failed or was\n"
                     "cancelled, 4 no such thing, 5 not allowed, 6 time over, 130 stopped waiting.");
         add_looking_verbs();
@@ -231,18 +231,36 @@ private:
         CLI::App* prepare = drive->add_subcommand(
             "prepare", "Makes an encrypted drive with files and manifest, without mount or root");
         prepare->callback([this] {
-            local_verb_ = [this](const OutputOptions& output) { return drive_prepare(prepare_, output); };
+            local_verb_ = [this](const OutputOptions& output) -> Result<int> {
+                if (!size_.empty()) {
+                    DRAY_LET(prepare_.size, parse_size("--size", size_));
+                }
+                if (!block_size_.empty()) {
+                    DRAY_LET(prepare_.block_size, parse_size("--block-size", block_size_));
+                }
+                return drive_prepare(prepare_, output);
+            };
         });
         prepare->add_option("--source", prepare_.source, "Directory whose files go onto the drive")->required();
         prepare->add_option("--container", prepare_.container, "NAME[/PREFIX] in the store")->required();
         prepare->add_option("--serial", prepare_.serial, "Serial number of the drive")->required();
         prepare->add_option("--key-file", prepare_.key_file, "File with the key, used byte by byte")->required();
         prepare->add_option("--output", prepare_.output, "Image file or device to write")->required();
-        prepare->add_option("--size", size_, "Size of an image, as 2GiB (default: what is needed)");
+        prepare->add_option("--size", size_, "Size, as 2GiB (default: what is needed, or all of a device)");
         prepare->add_option("--block-size", block_size_, "Length of a piece (default: 4MiB)");
         prepare->add_option("--disposition", prepare_.disposition,
-                            "When a blob's name is taken: rename, no-overwrite or overwrite");
+                            "When a blob's name is taken: rename (the default), no-overwrite or overwrite")
+            ->check(CLI::IsMember({"rename", "no-overwrite", "overwrite"}));
         prepare->add_flag("--yes", prepare_.is_overwrite_allowed, "Overwrite what the target holds");
+    }
+
+    static Result<Bytes> parse_size(const char* option, const std::string& text) {
+        Result<Bytes> size = parse_bytes(text);
+        if (!size)
+            return fail(std::move(size.error()), "{}", option);
+        if (*size == 0)
+            return fail(ErrorKind::InvalidArgument, "{} is 0", option);
+        return size;
     }
 
     CLI::App app_;

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The verb `drive prepare`: an encrypted drive with files and manifest, made by dray-drive without
+// mount, root or daemon.
+#pragma once
+
+#include <string>
+
+#include "daemon/base/result.hpp"
+#include "daemon/base/units.hpp"
+#include "daemon/ctl/output.hpp"
+
+namespace dray::ctl {
+
+struct PrepareOptions {
+    std::string source;
+    /// NAME[/PREFIX].
+    std::string container;
+    std::string serial;
+    std::string key_file;
+    /// An image file or a block device.
+    std::string output;
+    /// 0: a device's own size, and for an image what is needed.
+    Bytes size = 0;
+    Bytes block_size = 4 * kMiB;
+    std::string disposition = "rename";
+    bool is_overwrite_allowed = false;
+};
+
+/// Answers an exit status; kExitInterrupted when a signal stopped it. Whatever went wrong, nothing
+/// half-made has the output's name.
+Result<int> drive_prepare(const PrepareOptions& options, const OutputOptions& output);
+
+/// A word of a command as a shell reads it back.
+std::string shell_word(const std::string& text);
+
+}  // namespace dray::ctl

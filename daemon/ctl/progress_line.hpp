@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One line on a terminal that tells how far a long copy is. Nothing anywhere else.
+#pragma once
+
+#include <string>
+
+#include "daemon/base/clock.hpp"
+#include "daemon/base/units.hpp"
+
+namespace dray::ctl {
+
+class ProgressLine {
+public:
+    /// Silent unless standard error is a lively terminal.
+    ProgressLine(std::string what, Bytes total, bool is_quiet);
+    ProgressLine(const ProgressLine&) = delete;
+    ProgressLine& operator=(const ProgressLine&) = delete;
+    ~ProgressLine();
+
+    /// Draws at most four times a second; cheap to call.
+    void show(Bytes done);
+
+private:
+    void draw(Bytes done, Microseconds now);
+
+    SystemClock clock_;
+    std::string what_;
+    Bytes total_;
+    bool is_shown_;
+    bool is_drawn_ = false;
+    Microseconds began_;
+    Microseconds next_;
+};
+
+/// "[#####...............]  25%  1.0GiB of 4.0GiB  512MiB/s  6s left".
+std::string progress_text(Bytes done, Bytes total, Microseconds elapsed);
+
+}  // namespace dray::ctl

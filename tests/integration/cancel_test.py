@@ -112,18 +112,18 @@ class Cancel(unittest.TestCase):
                 files.update({f"large{n}.bin": rng.randbytes(30 * MIB) for n in range(4)})
                 drive = lab.prepare("D", make_tree(lab.root / "source", files))
                 lab.start()
-                lab.create("d", [drive])
+                lab.create("job-d", [drive])
                 with lab.held_store() as let_go:
                     lab.plug("D")
-                    lab.wait_drive("d", "D", "CopyStatus", "Transferring")
-                    lab.ctl("cancel", "d", "--drain", "drive")
-                    lab.ctl("cancel", "d", "--drain", mode)
-                    self.assertEqual(lab.job("d", "Drain"), mode)
+                    lab.wait_drive("job-d", "D", "CopyStatus", "Transferring")
+                    lab.ctl("cancel", "job-d", "--drain", "drive")
+                    lab.ctl("cancel", "job-d", "--drain", mode)
+                    self.assertEqual(lab.job("job-d", "Drain"), mode)
                     # It may only tighten.
-                    lab.ctl("cancel", "d", "--drain", "drive", status=None)
-                    self.assertEqual(lab.job("d", "Drain"), mode)
+                    lab.ctl("cancel", "job-d", "--drain", "drive", status=None)
+                    self.assertEqual(lab.job("job-d", "Drain"), mode)
                     let_go()
-                lab.wait_job("d", "State", "Packaging")
+                lab.wait_job("job-d", "State", "Packaging")
                 found = lab.blobs()
                 expected = {f"lab/{name}": data for name, data in files.items()}
                 self.assertTrue(found.items() <= expected.items(), "what is there is whole")
@@ -131,9 +131,9 @@ class Cancel(unittest.TestCase):
                 uploads = lab.vault / ".dray" / "uploads"
                 self.assertEqual([p.name for p in uploads.rglob("*")] if uploads.exists() else [], [],
                                  "nothing uncommitted is left in the store")
-                self.assertEqual(lab.drive("d", "D", "State"), "CompletedMoreInfo")
-                self.assertEqual(lab.drive("d", "D", "CopyStatus"), "Cancelled")
-                log = xml.parse(lab.logs("d")[0]).getroot()
+                self.assertEqual(lab.drive("job-d", "D", "State"), "CompletedMoreInfo")
+                self.assertEqual(lab.drive("job-d", "D", "CopyStatus"), "Cancelled")
+                log = xml.parse(lab.logs("job-d")[0]).getroot()
                 missing = {b.findtext("BlobPath") for b in log.findall("Blob")}
                 self.assertEqual(missing, expected.keys() - found.keys(), "the log names all that is missing")
 
@@ -156,15 +156,15 @@ class Cancel(unittest.TestCase):
         with Lab() as lab:
             drive = lab.prepare("P", make_tree(lab.root / "source", random_files(rng, 40, 100_000)))
             lab.start()
-            lab.create("p", [drive])
+            lab.create("job-p", [drive])
             with lab.held_store() as let_go:
                 lab.plug("P")
-                lab.wait_drive("p", "P", "CopyStatus", "Transferring")
-                lab.ctl("cancel", "p")
+                lab.wait_drive("job-p", "P", "CopyStatus", "Transferring")
+                lab.ctl("cancel", "job-p")
                 lab.unplug("P")
                 let_go()
-            lab.wait_job("p", "State", "Completed")
-            self.assertEqual(lab.drive("p", "P", "CopyStatus"), "Cancelled")
+            lab.wait_job("job-p", "State", "Completed")
+            self.assertEqual(lab.drive("job-p", "P", "CopyStatus"), "Cancelled")
 
 
 if __name__ == "__main__":

@@ -126,16 +126,16 @@ class Import(unittest.TestCase):
             with self.subTest(mode=mode), Lab(hand_back=mode) as lab:
                 drive = lab.prepare("H", make_tree(lab.root / "source", {"a": b"content"}))
                 lab.start()
-                lab.create("h", [drive])
+                lab.create("job-h", [drive])
                 lab.plug("H")
                 if mode != "at-once":
-                    lab.wait_job("h", "State", "Packaging")
+                    lab.wait_job("job-h", "State", "Packaging")
                 if mode == "release":
-                    lab.ctl("release", "h", "H")
+                    lab.ctl("release", "job-h", "H")
                 if mode == "unplug":
                     lab.unplug("H")
-                lab.ctl("wait", "h", "--timeout", "60")
-                self.assertEqual(lab.drive("h", "H", "State"), "ShippedBack")
+                lab.ctl("wait", "job-h", "--timeout", "60")
+                self.assertEqual(lab.drive("job-h", "H", "State"), "ShippedBack")
 
     def test_dispositions_leave_replace_or_rename_what_is_there(self):
         with Lab(hand_back="at-once") as lab:
@@ -159,11 +159,11 @@ class Import(unittest.TestCase):
             drive = lab.prepare("J", make_tree(lab.root / "source", {"a": b"content"}))
             lab.start()
             self.assertEqual(lab.ctl("list")[0], "No jobs.\n")
-            lab.create("j", [drive], ship=False)
+            lab.create("job-j", [drive], ship=False)
             job = lab.json("list")[0]
             self.assertEqual((job["job"], job["type"], job["store"], job["state"]),
-                             ("j", "import", "vault", "Creating"))
-            shown = lab.json("show", "j")
+                             ("job-j", "import", "vault", "Creating"))
+            shown = lab.json("show", "job-j")
             self.assertEqual(shown["drives"][0]["serial"], "J")
             self.assertEqual(lab.json("devices"), [])
             self.assertEqual(lab.json("stores")[0]["reachable"], True)

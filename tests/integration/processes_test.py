@@ -31,10 +31,10 @@ class Processes(unittest.TestCase):
             lab.closing.callback(monitor.kill)
             lab.wait(lambda: monitor_log.stat().st_size > 0, "the monitor")
             lab.start()
-            lab.create("p", [drive])
+            lab.create("job-p", [drive])
             with lab.held_store() as let_go:
                 lab.plug("P")
-                lab.wait_drive("p", "P", "CopyStatus", "Transferring")
+                lab.wait_drive("job-p", "P", "CopyStatus", "Transferring")
                 pair = dict((name, pid) for pid, name in lab.pair())
                 self.assertEqual(set(pair), {"dray-drive", "dray-transfer"})
                 for name, pid in pair.items():
@@ -59,7 +59,7 @@ class Processes(unittest.TestCase):
                 self.assertEqual(others, [])
                 self.assertEqual([t for t in targets if t.startswith("socket:")].__len__(), 1)
                 let_go()
-            lab.wait_job("p", "State", "Packaging")
+            lab.wait_job("job-p", "State", "Packaging")
             monitor.send_signal(signal.SIGTERM)
             monitor.wait()
             for what, content in (("log", lab.log().encode()), ("bus", monitor_log.read_bytes())):
@@ -89,11 +89,11 @@ class Processes(unittest.TestCase):
             uid = int(status_of(lab.drayd.pid)["Uid"].split()[0])
             os.chown(lab.vault, uid, uid)
             os.chown(lab.drives, uid, uid)
-            lab.create("r", [drive])
+            lab.create("job-r", [drive])
             image = lab.plug("R")
             os.chown(image, uid, uid)
-            lab.wait(lambda: lab.drive("r", "R", "State") in ("Completed", "Transferring")
-                     or lab.drive("r", "R", "Faulted"), "the drive")
+            lab.wait(lambda: lab.drive("job-r", "R", "State") in ("Completed", "Transferring")
+                     or lab.drive("job-r", "R", "Faulted"), "the drive")
 
 
 if __name__ == "__main__":

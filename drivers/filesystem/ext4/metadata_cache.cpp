@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "drivers/filesystem/ext4/metadata_cache.hpp"
 
+#include <cstdlib>
 #include <cstring>
-#include <utility>
+#include <new>
 
 namespace dray::fs {
 namespace {
@@ -14,6 +15,12 @@ constexpr std::size_t kMostKept = 16 * kMiB / MetadataCache::kBlock;
 constexpr std::size_t kLongestRun = kMiB;
 
 }  // namespace
+
+MetadataCache::MetadataCache(volume::BlockDevice& device)
+    : device_(device), run_(static_cast<std::byte*>(std::aligned_alloc(kBlock, kLongestRun)), &std::free) {
+    if (!run_)
+        throw std::bad_alloc();  // ends the process, as all lack of memory does
+}
 
 Result<void> MetadataCache::check(Bytes offset, std::size_t length) const {
     if (offset % kBlock != 0 || length % kBlock != 0)
@@ -52,16 +59,15 @@ Result<void> MetadataCache::write(Bytes offset, std::span<std::byte> content) {
 }
 
 Result<void> MetadataCache::write_back() {
-    std::vector<std::byte> run;
-    run.reserve(kLongestRun);
     while (!kept_.empty()) {
         const std::uint64_t first = kept_.begin()->first;
         auto end = kept_.begin();
-        run.clear();
-        for (; end != kept_.end() && end->first == first + run.size() / kBlock && run.size() < kLongestRun;
-             ++end)
-            run.insert(run.end(), end->second.begin(), end->second.end());
-        DRAY_TRY(device_.write(first * kBlock, run));
+        std::size_t length = 0;
+        for (; end != kept_.end() && end->first == first + length / kBlock && length < kLongestRun; ++end) {
+            std::memcpy(run_.get() + length, end->second.data(), kBlock);
+            length += kBlock;
+        }
+        DRAY_TRY(device_.write(first * kBlock, {run_.get(), length}));
         kept_.erase(kept_.begin(), end);
     }
     return {};

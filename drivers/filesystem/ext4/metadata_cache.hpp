@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -19,7 +20,7 @@ public:
     static constexpr std::size_t kBlock = 4096;
 
     /// `device` must outlive it.
-    explicit MetadataCache(volume::BlockDevice& device) : device_(device) {}
+    explicit MetadataCache(volume::BlockDevice& device);
 
     /// Whole blocks of the device.
     Bytes size() const override { return device_.size() / kBlock * kBlock; }
@@ -36,6 +37,8 @@ private:
 
     volume::BlockDevice& device_;
     std::map<std::uint64_t, std::vector<std::byte>> kept_;
+    /// Blocks on their way, aligned for direct writes.
+    std::unique_ptr<std::byte, void (*)(void*)> run_;
 };
 
 }  // namespace dray::fs

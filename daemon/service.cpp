@@ -118,8 +118,7 @@ Result<void> Service::State::connect() {
              }));
     connection = std::make_unique<bus::Connection>(std::move(opened));
     objects = std::make_unique<bus::Objects>(connection->get());
-    DRAY_TRY(objects->publish());
-    return connection->take_name();
+    return objects->publish();
 }
 
 Result<void> Service::State::open_catalog() {
@@ -197,6 +196,8 @@ Result<std::unique_ptr<Service>> Service::create(Config config, const Clock& clo
     DRAY_TRY(state->watch_signals());
     DRAY_TRY(state->start_engine());
     DRAY_TRY(state->start_monitors());
+    // Last: who sees the name finds everything there.
+    DRAY_TRY(state->connection->take_name());
     return std::unique_ptr<Service>(new Service(std::move(state)));
 }
 

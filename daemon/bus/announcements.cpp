@@ -21,7 +21,7 @@ constexpr std::uint64_t kChokedQueue = 1000;
 constexpr const char* kJobState[] = {
     "State",         "CancelRequested", "Drain",       "Outcome",          "Percent",       "BytesDone",
     "BytesTotal",    "BlobsDone",       "BlobsTotal",  "BlobsFailed",      "BytesPerSecond", "RemainingUSec",
-    "DrivesTotal",   "DrivesHere",      "LogLevel",    "BackupManifest",   "IncompleteListUri",
+    "Drives",        "DrivesTotal",     "DrivesHere",  "LogLevel",    "BackupManifest",   "IncompleteListUri",
     "CompletedUSec", "ExpiresUSec",     "Faulted",     "FaultReason",      nullptr};
 constexpr const char* kDriveState[] = {
     "State",         "Outcome",    "Faulted",       "FaultReason", "Manifest",       "ManifestHash",
@@ -31,12 +31,12 @@ constexpr const char* kDriveState[] = {
 constexpr const char* kProgress[] = {"Percent",     "BytesDone",      "BytesTotal",    "BlobsDone", "BlobsTotal",
                                      "BlobsFailed", "BytesPerSecond", "RemainingUSec", nullptr};
 // What a job's properties take from its drives.
-constexpr const char* kJobOfDrives[] = {"DrivesTotal", "DrivesHere", "Faulted", "FaultReason", nullptr};
+constexpr const char* kJobOfDrives[] = {"Drives", "DrivesTotal", "DrivesHere", "Faulted", "FaultReason", nullptr};
 constexpr const char* kDrivesHere[] = {"DrivesHere", nullptr};
 constexpr const char* kDriveDevice[] = {"Device", nullptr};
 constexpr const char* kDeviceState[] = {"Serial", "Model", "Node",      "Bus", "Bay",
-                                        "Size",   "Signature", "Job", "Problem", nullptr};
-constexpr const char* kStoreState[] = {"Url", "Reachable", "Encrypted", nullptr};
+                                        "Size",   "Signature", "Job", "Opens", "Problem", nullptr};
+constexpr const char* kStoreState[] = {"Url", "Reachable", "Encrypted", "Problem", nullptr};
 constexpr const char* kTransfers[] = {"ActiveTransfers", nullptr};
 
 }  // namespace

@@ -44,6 +44,7 @@ constexpr auto signature = property<[](const Found& f) { return f.device->device
 constexpr auto job = property<[](const Found& f) {
     return ObjectPath{f.device->job.empty() ? "" : job_path(f.device->job)};
 }>;
+constexpr auto opens = property<[](const Found& f) { return f.device->opens; }>;
 constexpr auto problem = property<[](const Found& f) { return f.device->problem; }>;
 
 constexpr auto kChanges = SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE;
@@ -62,6 +63,7 @@ const sd_bus_vtable kDeviceVtable[] = {
     SD_BUS_PROPERTY("Size", "t", size, 0, kChanges),
     SD_BUS_PROPERTY("Signature", "s", signature, 0, kChanges),
     SD_BUS_PROPERTY("Job", "o", job, 0, kChanges),
+    SD_BUS_PROPERTY("Opens", "t", opens, 0, kChanges),
     SD_BUS_PROPERTY("Problem", "s", problem, 0, kChanges),
     SD_BUS_VTABLE_END};
 

@@ -194,6 +194,13 @@ constexpr auto expires = property<[](const Found& f) { return to_usec(f.job->exp
 constexpr auto faulted = property<[](const Found& f) { return faulted_drive(*f.job) != nullptr; }>;
 constexpr auto fault_reason = property<[](const Found& f) { return fault_reason_of(*f.job); }>;
 
+constexpr auto drives = property<[](const Found& f) {
+    std::vector<ObjectPath> paths;
+    for (const Drive& drive : f.job->drives)
+        paths.push_back({drive_path(f.job->name, drive.serial)});
+    return paths;
+}>;
+
 constexpr auto kChanges = SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE;
 constexpr auto kConst = SD_BUS_VTABLE_PROPERTY_CONST;
 
@@ -229,6 +236,7 @@ const sd_bus_vtable kJobVtable[] = {
     SD_BUS_PROPERTY("BlobsFailed", "t", blobs_failed, 0, kChanges),
     SD_BUS_PROPERTY("BytesPerSecond", "t", bytes_per_second, 0, kChanges),
     SD_BUS_PROPERTY("RemainingUSec", "t", remaining, 0, kChanges),
+    SD_BUS_PROPERTY("Drives", "ao", drives, 0, kChanges),
     SD_BUS_PROPERTY("DrivesTotal", "u", drives_total, 0, kChanges),
     SD_BUS_PROPERTY("DrivesHere", "u", drives_here, 0, kChanges),
     SD_BUS_PROPERTY("DiagnosticsPath", "s", diagnostics_path, 0, kConst),

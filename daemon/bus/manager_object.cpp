@@ -143,6 +143,12 @@ constexpr auto max_transfers =
 constexpr auto retention = property<[](const Found& found) {
     return static_cast<std::uint64_t>(config(found).lifecycle.retention.count());
 }>;
+constexpr auto stores = property<[](const Found& found) {
+    std::vector<ObjectPath> paths;
+    for (const StoreEntry* store : found.objects->engine().stores())
+        paths.push_back({store_path(store->name)});
+    return paths;
+}>;
 constexpr auto drain =
     property<[](const Found& found) { return std::string(to_string(config(found).cancel_drain)); }>;
 
@@ -166,6 +172,7 @@ const sd_bus_vtable kManagerVtable[] = {
     SD_BUS_PROPERTY("ActiveTransfers", "u", active_transfers, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("MaxTransfers", "u", max_transfers, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("RetentionUSec", "t", retention, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Stores", "ao", stores, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Drain", "s", drain, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_VTABLE_END};
 

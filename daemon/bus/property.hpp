@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "daemon/bus/bus_error.hpp"
 #include "daemon/bus/bus_text.hpp"
@@ -26,6 +27,13 @@ inline int append(sd_bus_message* reply, const std::string& text) {
 }
 inline int append(sd_bus_message* reply, const ObjectPath& path) {
     return sd_bus_message_append(reply, "o", path.path.empty() ? "/" : path.path.c_str());
+}
+inline int append(sd_bus_message* reply, const std::vector<ObjectPath>& paths) {
+    int result = sd_bus_message_open_container(reply, 'a', "o");
+    for (const ObjectPath& path : paths)
+        if (result >= 0)
+            result = append(reply, path);
+    return result < 0 ? result : sd_bus_message_close_container(reply);
 }
 inline int append(sd_bus_message* reply, std::uint64_t number) {
     return sd_bus_message_append(reply, "t", number);

@@ -48,6 +48,7 @@ constexpr auto name = property<[](const Found& f) { return f.store->name; }>;
 constexpr auto type = property<[](const Found& f) { return f.store->type; }>;
 constexpr auto url = property<[](const Found& f) { return f.store->url; }>;
 constexpr auto reachable = property<[](const Found& f) { return f.store->is_reachable; }>;
+constexpr auto problem = property<[](const Found& f) { return f.store->problem; }>;
 constexpr auto encrypted = property<[](const Found& f) { return f.store->is_encrypted; }>;
 
 constexpr auto kChanges = SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE;
@@ -63,6 +64,7 @@ const sd_bus_vtable kStoreVtable[] = {
     SD_BUS_PROPERTY("Url", "s", url, 0, kChanges),
     SD_BUS_PROPERTY("Reachable", "b", reachable, 0, kChanges),
     SD_BUS_PROPERTY("Encrypted", "b", encrypted, 0, kChanges),
+    SD_BUS_PROPERTY("Problem", "s", problem, 0, kChanges),
     SD_BUS_VTABLE_END};
 
 }  // namespace dray::bus

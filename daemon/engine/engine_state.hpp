@@ -127,6 +127,7 @@ struct JobEngine::State {
     std::function<void()> stopped;
     EventSource scheduling;
     EventSource settling;
+    EventSource sources_settling;
     EventSource probing;
     EventSource stop_limit;
 };

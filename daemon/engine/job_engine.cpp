@@ -100,7 +100,7 @@ Result<void> JobEngine::start() {
         const std::string name = fold_job_name(job.name);
         state_->jobs[name] = std::make_unique<Job>(std::move(job));
     }
-    state_->settling = state_->loop.after(kSourcesSettle, [state = state_.get()] { state->sources_settled(); });
+    state_->sources_settling = state_->loop.after(kSourcesSettle, [state = state_.get()] { state->sources_settled(); });
     state_->probing = state_->loop.every(kProbeEvery, [state = state_.get()] { state->probe_stores(); });
     return {};
 }

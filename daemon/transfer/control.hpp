@@ -77,6 +77,8 @@ public:
     /// From the first request to the store on, a stop has to come to a point where all is recorded.
     void set_copying() { is_copying_ = true; }
     bool is_copying() const { return is_copying_; }
+    /// The copy has failed: nobody need wait for a store that is held or slow.
+    void give_up_waiting() { stop_.request_stop(); }
     bool is_draining_to(DrainMode mode) const { return drain_ >= static_cast<int>(mode); }
     /// Ends waits for a store that is held.
     std::stop_token stop_token() const { return stop_.get_token(); }

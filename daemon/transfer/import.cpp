@@ -92,7 +92,10 @@ Result<CopyEnd> Import::run(const Spool& spool) {
         walked = spool.walk(
             [this](std::uint64_t index, format::ManifestBlob&& blob) { return admit(index, std::move(blob)); });
         while (!works_.empty())
-            DRAY_TRY(pump());
+            if (Result<void> pumped = pump(); !pumped) {
+                control_.give_up_waiting();
+                return fail(std::move(pumped.error()));
+            }
         unsynced = syncer.failure();
     }
     const std::uint64_t mark = journal_.mark();

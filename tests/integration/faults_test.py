@@ -28,7 +28,7 @@ class Faults(unittest.TestCase):
             self.assertIn("line break", reason)
             self.assertIn(reason, lab.log())
             self.assertEqual(lab.blobs(), {})
-            self.assertEqual(lab.job("job-k", "State"), "Received")
+            self.assertEqual(lab.job("job-k", "State"), "Transferring", "jobs never go back")
             lab.wait(lambda: lab.get("/org/dray1", "Manager", "ActiveTransfers") == 0, "the slot to be free")
             lab.key_file("K", right)
             lab.ctl("retry", "job-k", "K", "--key-file", lab.shelf / "K.key")

@@ -90,12 +90,12 @@ TEST_F(Announcements, AChangeOfStateTellsEverythingThatMayChange) {
     EXPECT_THAT(
         signals(),
         ElementsAre(std::string("PropertiesChanged ") + kJob + ": State CancelRequested Drain Outcome" + kCounters +
-                        " DrivesTotal DrivesHere LogLevel BackupManifest IncompleteListUri CompletedUSec "
+                        " Drives DrivesTotal DrivesHere LogLevel BackupManifest IncompleteListUri CompletedUSec "
                         "ExpiresUSec Faulted FaultReason",
                     std::string("PropertiesChanged ") + kDrive +
                         ": State Outcome Faulted FaultReason Manifest ManifestHash VolumeId CopyStatus Device" +
                         kCounters + " ErrorLogUri VerboseLogUri ManifestUri Draining",
-                    std::string("PropertiesChanged ") + kJob + ": DrivesTotal DrivesHere Faulted FaultReason"));
+                    std::string("PropertiesChanged ") + kJob + ": Drives DrivesTotal DrivesHere Faulted FaultReason"));
 }
 
 TEST_F(Announcements, ObjectsComeAndGoBySignalAlsoWhenTheEngineHasForgottenThem) {
@@ -143,7 +143,7 @@ TEST_F(Announcements, ADrivesDevicePropertyFollowsThePlug) {
     });
     const std::string added = std::string("InterfacesAdded ") + kDevice;
     const std::string changed =
-        std::string("PropertiesChanged ") + kDevice + ": Serial Model Node Bus Bay Size Signature Job Problem";
+        std::string("PropertiesChanged ") + kDevice + ": Serial Model Node Bus Bay Size Signature Job Opens Problem";
     const std::string drive = std::string("PropertiesChanged ") + kDrive + ": Device";
     const std::string job = std::string("PropertiesChanged ") + kJob + ": DrivesHere";
     EXPECT_THAT(signals(), ElementsAre(added, drive, job, changed, changed, drive, job,
@@ -160,7 +160,7 @@ TEST_F(Announcements, StoresAndTransfersAreTold) {
         objects.on_overview({});
     });
     EXPECT_EQ(overviews, 2);
-    EXPECT_THAT(signals(), ElementsAre(std::string("PropertiesChanged ") + kStore + ": Url Reachable Encrypted",
+    EXPECT_THAT(signals(), ElementsAre(std::string("PropertiesChanged ") + kStore + ": Url Reachable Encrypted Problem",
                                        "PropertiesChanged /org/dray1: ActiveTransfers",
                                        std::string("InterfacesAdded ") + kJob));
 }

@@ -65,6 +65,7 @@ TEST_F(Introspection, ManagerIsAsDesigned) {
                        {"ActiveTransfers", "property u"},
                        {"MaxTransfers", "property u"},
                        {"RetentionUSec", "property t"},
+                       {"Stores", "property ao"},
                        {"Drain", "property s"}}));
 }
 
@@ -81,7 +82,7 @@ TEST_F(Introspection, JobIsAsDesigned) {
                        {"BytesTotal", "property t"},       {"BlobsDone", "property t"},
                        {"BlobsTotal", "property t"},       {"BlobsFailed", "property t"},
                        {"BytesPerSecond", "property t"},   {"RemainingUSec", "property t"},
-                       {"DrivesTotal", "property u"},      {"DrivesHere", "property u"},
+                       {"Drives", "property ao"},          {"DrivesTotal", "property u"},      {"DrivesHere", "property u"},
                        {"DiagnosticsPath", "property s const"}, {"LogLevel", "property s"},
                        {"BackupManifest", "property b"},   {"IncompleteListUri", "property s"},
                        {"CreatedUSec", "property t const"}, {"CompletedUSec", "property t"},
@@ -112,10 +113,11 @@ TEST_F(Introspection, DeviceAndStoreAreAsDesigned) {
               (Members{{"Assign", "method sa{sv}"}, {"Serial", "property s"}, {"Model", "property s"},
                        {"Node", "property s"},      {"Bus", "property s"},    {"Bay", "property s"},
                        {"Size", "property t"},      {"Signature", "property s"}, {"Job", "property o"},
-                       {"Problem", "property s"}}));
+                       {"Opens", "property t"},     {"Problem", "property s"}}));
     EXPECT_EQ(members(kStore, bus::kStoreInterface),
               (Members{{"Check", "method a{sv}"}, {"Name", "property s const"}, {"Type", "property s const"},
-                       {"Url", "property s"},     {"Reachable", "property b"},  {"Encrypted", "property b"}}));
+                       {"Url", "property s"},     {"Reachable", "property b"},  {"Encrypted", "property b"},
+                       {"Problem", "property s"}}));
 }
 
 TEST_F(Introspection, EveryPropertyCanBeReadAlsoWithForeignBytesInIt) {

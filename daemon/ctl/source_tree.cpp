@@ -234,7 +234,7 @@ private:
 
 Result<SourceTree> SourceTree::walk(const std::string& directory, const Check& check) {
     SourceTree tree;
-    tree.root_path_ = directory;
+    tree.root_path_ = directory.substr(0, directory.find_last_not_of('/') + 1);
     DRAY_LET(tree.root_, open_file(directory, O_RDONLY | O_DIRECTORY));
     DRAY_TRY(Walker(tree, check).run());
     return tree;

@@ -2,7 +2,9 @@
 #include "daemon/database/database.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "daemon/base/file.hpp"
@@ -26,6 +28,18 @@ ErrorKind kind_of(int code) {
         case SQLITE_CONSTRAINT: return ErrorKind::Exists;
         default: return ErrorKind::Internal;
     }
+}
+
+/// SQLite takes an empty file for a new database and throws the log beside it away, and with it perhaps all
+/// that was. Its own first write is to the file, so this is never the work of a crash.
+Result<void> refuse_an_emptied_file(int file, const std::string& path) {
+    struct stat status {};
+    struct stat log {};
+    if (fstat(file, &status) != 0)
+        return fail_errno(errno, "cannot look at {}", path);
+    if (status.st_size == 0 && stat((path + "-wal").c_str(), &log) == 0 && log.st_size > 0)
+        return fail(ErrorKind::Corrupt, "the database {} is empty, but its log is not: it was cut off", path);
+    return {};
 }
 
 }  // namespace
@@ -90,7 +104,8 @@ std::vector<std::byte> Statement::bytes(int column) const {
 
 Result<Database> Database::open(const std::string& path) {
     // SQLite would make it with the umask's mode; these files hold what others have no business with.
-    DRAY_LET([[maybe_unused]] const FileDescriptor made, open_file(path, O_RDWR | O_CREAT, 0600));
+    DRAY_LET(const FileDescriptor made, open_file(path, O_RDWR | O_CREAT, 0600));
+    DRAY_TRY(refuse_an_emptied_file(made.get(), path));
     Database database;
     database.path_ = path;
     sqlite3* handle = nullptr;
@@ -142,7 +157,14 @@ Result<void> Database::transaction(const std::function<Result<void>()>& body) {
     return result;
 }
 
-Result<void> Database::truncate_log() { return execute("PRAGMA wal_checkpoint(TRUNCATE)"); }
+// A log that could not be emptied is a row, not an error, of SQLite's.
+Result<void> Database::truncate_log() {
+    DRAY_LET(Statement statement, prepare("PRAGMA wal_checkpoint(TRUNCATE)"));
+    DRAY_LET(const bool has_row, statement.step());
+    if (has_row && statement.flag(0))
+        return fail(ErrorKind::Busy, "the database {}: another program reads it, its log cannot be emptied", path_);
+    return {};
+}
 
 Result<int> Database::version() const {
     DRAY_LET(Statement statement, prepare("PRAGMA user_version"));

@@ -54,14 +54,16 @@ private:
 
 class Database {
 public:
-    /// Opens or makes `path` (mode 0600). Corrupt: the file is no database or a broken one.
+    /// Opens or makes `path` (mode 0600). Corrupt: the file is no database or a broken one; an empty file with
+    /// a log beside it is one.
     static Result<Database> open(const std::string& path);
 
     Result<void> execute(const char* sql);
     Result<Statement> prepare(std::string_view sql) const;
     /// All or nothing: what `body` fails with undoes everything.
     Result<void> transaction(const std::function<Result<void>()>& body);
-    /// Moves the log into the file and empties it, so that nothing of what was deleted stays in it.
+    /// Moves the log into the file and empties it, so that nothing of what was deleted stays in it. Busy:
+    /// somebody else reads from it.
     Result<void> truncate_log();
 
     Result<int> version() const;

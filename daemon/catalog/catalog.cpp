@@ -99,6 +99,8 @@ Result<void> migrate(Database& database) {
         return fail(ErrorKind::Unsupported,
                     "the catalog {} was written by a newer dray (version {}, this one knows {}); install that one",
                     database.path(), version, kVersion);
+    if (version < 0)
+        return fail(ErrorKind::Corrupt, "{} is no catalog of dray: its version is {}", database.path(), version);
     if (version == kVersion)
         return {};
     if (version > 0) {
@@ -324,6 +326,10 @@ Result<std::unique_ptr<Catalog>> Catalog::open(const std::string& path) {
     auto state = std::make_unique<State>();
     DRAY_LET(state->database, Database::open(path));
     DRAY_TRY(migrate(state->database));
+    // A kill may have fallen between a removal and the emptying of the log. Where somebody reads the file just
+    // now, the next removal or start does it.
+    if (Result<void> emptied = state->database.truncate_log(); !emptied && emptied.error().kind() != ErrorKind::Busy)
+        return fail(std::move(emptied.error()));
     return std::unique_ptr<Catalog>(new Catalog(std::move(state)));
 }
 

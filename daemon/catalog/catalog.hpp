@@ -41,7 +41,8 @@ public:
     Result<void> save(const Job& job);
     /// One drive alone: counters and phases come often.
     Result<void> save_drive(const Job& job, const Drive& drive);
-    /// Everything about it: rows and keys, overwritten on disk (secure_delete, WAL truncated).
+    /// Everything about it: rows and keys, overwritten on disk (secure_delete, WAL truncated). Busy: it is gone
+    /// from the catalog, but a reader keeps traces of it in the log; remove() again.
     Result<void> remove(const Job& job);
 
     /// save(), and the key of one of the job's drives, as one transaction. Denied: there is no master key.

@@ -32,7 +32,7 @@ Result<SecretBytes> read_key_file(const std::string& path, bool must_be_private)
     return key;
 }
 
-/// Made once, with O_EXCL, and flushed before anything is encrypted with it.
+/// Flushed before anything is encrypted with it.
 Result<SecretBytes> make_key_file(const std::string& path) {
     SecretBytes key(kMasterKeyBytes);
     if (RAND_priv_bytes(key.data(), static_cast<int>(key.size())) != 1)

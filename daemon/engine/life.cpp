@@ -179,14 +179,17 @@ bool JobEngine::State::receive_arrivals() {
     bool has_shipped = false;
     for (const DeviceEntry* entry : devices.all()) {
         Job* job = entry->job.empty() ? nullptr : find(entry->job);
-        Drive* drive = job == nullptr ? nullptr : job->find_drive(entry->serial);
-        if (drive == nullptr)
+        if (job == nullptr)
             continue;
         if (job->state == JobState::Creating && config.lifecycle.auto_ship && !job->is_cancel_requested) {
             if (Result<void> shipped = ship(*job, "", ""); !shipped)
                 log::warning("job {} does not ship itself: {}", job->name, shipped.error().text());
             has_shipped = has_shipped || job->state == JobState::Shipping;
         }
+        // Not before: shipping puts a new record in the old one's place.
+        Drive* drive = job->find_drive(entry->serial);
+        if (drive == nullptr)
+            continue;
         if (takes_drives(*job) &&
             (drive->state == DriveState::Specified || drive->state == DriveState::NeverReceived)) {
             set_state(*job, *drive, DriveState::Received);

@@ -3,8 +3,10 @@
 """kill -9 of anything at any moment: every blob right, nothing more than that, and no wrong state."""
 
 import os
+import shutil
 import signal
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
@@ -44,35 +46,46 @@ class Crash(unittest.TestCase):
         files = {f"large{n}": self.rng.randbytes(20 * MIB) for n in range(6)}
         files.update(random_files(self.rng, 400, 40_000, "small/f"))
         expected = {f"lab/{n}": d for n, d in files.items()}
-        total = sum(map(len, files.values()))
-        hits = 0
         with Lab(hand_back="at-once") as lab:
             drive = lab.prepare("X", make_tree(lab.root / "source", files))
             lab.start()
-            lab.create("job-x", [drive])
-            lab.plug("X")
+            phases = {}
+
+            def copy(job, kill_after=None):
+                """One import into an empty store, with a kill so many seconds after the drive came."""
+                for place in (lab.vault, lab.vault / ".dray" / "side"):
+                    shutil.rmtree(place / "lab", ignore_errors=True)
+                lab.create(job, [drive])
+                lab.plug("X")
+                begin = time.monotonic()
+                if kill_after is not None:
+                    # The moment is what is random here, so this one waits for a time.
+                    time.sleep(kill_after)
+                    victim = self.rng.choice(("dray-drive", "dray-transfer", "drayd"))
+                    phase, done = lab.drive(job, "X", "CopyStatus"), lab.job(job, "BytesDone")
+                    if victim == "drayd":
+                        lab.kill_drayd()
+                        lab.start()
+                        phases.setdefault(phase, []).append(victim)
+                    elif pid := lab.pid_of(victim):
+                        os.kill(pid, signal.SIGKILL)
+                        phases.setdefault(phase, []).append(victim)
+                    print(f"{job}: {victim} killed after {kill_after:.2f} s in {phase} at {done} bytes", flush=True)
+                    self.assertTrue(lab.blobs().items() <= expected.items(), "what is visible is whole")
+                lab.ctl("wait", job, "--timeout", "240")
+                length = time.monotonic() - begin
+                self.assertEqual(lab.blobs(), expected)
+                self.assertEqual(lab.drive(job, "X", "CopyStatus"), "Completed",
+                                 "after a kill blobs are Created, not Skipped and not renamed")
+                self.assertEqual(len(lab.logs(job)), 1)
+                lab.unplug("X")
+                return length
+
+            whole = copy("calm")
             for kill in range(KILLS):
-                # A moment: when so many bytes are done, or the state is past it.
-                target = self.rng.randrange(total)
-                victim = self.rng.choice(("dray-drive", "dray-transfer", "drayd"))
-                lab.wait(lambda: (lab.job("job-x", "BytesDone") or 0) >= target or lab.job("job-x", "State") == "Completed",
-                         f"{target} bytes")
-                if lab.job("job-x", "State") == "Completed":
-                    break
-                before = lab.job("job-x", "BytesDone")
-                if victim == "drayd":
-                    lab.kill_drayd()
-                    lab.start()
-                    hits += 1
-                elif pid := lab.pid_of(victim):
-                    os.kill(pid, signal.SIGKILL)
-                    hits += 1
-                print(f"kill {kill}: {victim} at {before} of {total} bytes", flush=True)
-                self.assertTrue(lab.blobs().items() <= expected.items(), "what is visible is whole")
-            self.assertGreater(hits, 0)
-            lab.ctl("wait", "job-x", "--timeout", "240", status=None)
-            self.assertEqual(lab.blobs(), expected)
-            self.assertEqual(lab.drive("job-x", "X", "CopyStatus"), "Completed")
+                copy(f"kill-{kill}", self.rng.random() * whole)
+            print(f"kills by phase: { {phase: len(victims) for phase, victims in phases.items()} }", flush=True)
+            self.assertIn("Transferring", phases, "at least one kill fell between the first and the last byte")
 
     def test_three_crashes_in_a_row_without_a_piece_end_the_drive(self):
         with Lab() as lab:

@@ -99,7 +99,9 @@ class Crash(unittest.TestCase):
                                    and lab.pid_of("dray-drive"), "the pair to copy")
                     os.kill(pid, signal.SIGKILL)
                     lab.wait(lambda pid=pid: lab.pid_of("dray-drive") != pid, "the pair to end")
-                lab.wait_drive("job-c", "C", "State", "CompletedMoreInfo")
+                lab.wait_log("three times without a new piece")
+            # Its log waits for the store, too.
+            lab.wait_drive("job-c", "C", "State", "CompletedMoreInfo")
             self.assertEqual(lab.drive("job-c", "C", "CopyStatus"), "InternalError")
             self.assertEqual(lab.blobs(), {})
 

@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
@@ -33,7 +34,14 @@ def running_udevd():
         return
     daemon = subprocess.Popen([UDEVD], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        subprocess.run(["udevadm", "control", "--ping"], check=True, capture_output=True)
+        # Its control socket is the only sign of life it gives.
+        end = time.monotonic() + 20
+        while subprocess.run(["udevadm", "control", "--ping"], capture_output=True).returncode != 0:
+            assert daemon.poll() is None and time.monotonic() < end, "systemd-udevd does not run here"
+            time.sleep(0.05)
+        # What a boot does once: nodes that were there before get their groups.
+        subprocess.run(["udevadm", "trigger", "--action=add", "--subsystem-match=block"], check=True)
+        subprocess.run(["udevadm", "settle", "--timeout=30"], check=True)
         yield
     finally:
         daemon.terminate()

@@ -148,6 +148,12 @@ Result<ext2_ino_t> Ext4Writer::next_inode() const {
     return last_inode_ + 1;
 }
 
+Result<void> Ext4Writer::check_broken() const {
+    if (broken_)
+        return fail(*broken_, "the file system was left half-way");
+    return {};
+}
+
 Result<void> Ext4Writer::check_new(const Place& place) {
     const DirectoryEnd& parent = place.parent->end;
     if (!names_.contains(NameHashes::hash(parent.inode, place.name())))
@@ -158,14 +164,14 @@ Result<void> Ext4Writer::check_new(const Place& place) {
     return {};
 }
 
-Result<void> Ext4Writer::make_room(const Place& place, std::uint64_t blocks) {
+Result<void> Ext4Writer::check_room(std::uint64_t blocks) const {
     const std::uint64_t free = ext2fs_free_blocks_count(fs_->super);
     const std::uint64_t nodes = 2 * (blocks / kGroupBlocks) / kRunsPerNode;
     if (blocks + nodes + kReserve > free)
         return fail(ErrorKind::NoSpace, "{} are needed, and the file system has {} left",
                     format_bytes(blocks * kExt4Block),
                     format_bytes((free > kReserve ? free - kReserve : 0) * kExt4Block));
-    return entries_->reserve(place.parent->end, place.name(), goal_);
+    return {};
 }
 
 Result<void> Ext4Writer::allocate(ext2_ino_t inode, ext2_inode_large& status, std::uint64_t blocks) {
@@ -221,13 +227,22 @@ Result<void> Ext4Writer::enter(const Place& place, ext2_ino_t inode, ext2_inode_
 }
 
 Result<NewFile> Ext4Writer::create(std::string_view path, Bytes size, TimePoint modified) {
+    DRAY_TRY(check_broken());
     DRAY_LET(const Place place, place_of(path));
     if (size > kLargestFile)
         return fail(ErrorKind::LimitReached, "a file of {} is too large for an ext4", format_bytes(size));
     DRAY_TRY(check_new(place));
     DRAY_LET(const ext2_ino_t inode, next_inode());
-    DRAY_TRY(make_room(place, blocks_of(size)));
+    DRAY_TRY(check_room(blocks_of(size)));
+    Result<NewFile> file = make_file(place, inode, size, modified);
+    if (!file)
+        broken_ = file.error();
+    return file;
+}
 
+Result<NewFile> Ext4Writer::make_file(const Place& place, ext2_ino_t inode, Bytes size,
+                                      TimePoint modified) {
+    DRAY_TRY(entries_->reserve(place.parent->end, place.name(), goal_));
     ext2_inode_large status = new_inode(LINUX_S_IFREG | 0644, modified);
     // Before the blocks: extents behind the end would not be taken for written ones.
     const errcode_t error =
@@ -272,13 +287,23 @@ Result<void> Ext4Writer::adopt_lost_and_found() {
 }
 
 Result<void> Ext4Writer::make_directory(std::string_view path) {
+    DRAY_TRY(check_broken());
     DRAY_LET(const Place place, place_of(path));
-    if (place.path == kLostAndFound && is_lost_and_found_ours_)
-        return adopt_lost_and_found();
-    DRAY_TRY(check_new(place));
-    DRAY_LET(const ext2_ino_t inode, next_inode());
-    DRAY_TRY(make_room(place, 1));
+    const bool is_adopted = place.path == kLostAndFound && is_lost_and_found_ours_;
+    ext2_ino_t inode = 0;
+    if (!is_adopted) {
+        DRAY_TRY(check_new(place));
+        DRAY_LET(inode, next_inode());
+        DRAY_TRY(check_room(1));
+    }
+    Result<void> made = is_adopted ? adopt_lost_and_found() : make_directory_at(place, inode);
+    if (!made)
+        broken_ = made.error();
+    return made;
+}
 
+Result<void> Ext4Writer::make_directory_at(const Place& place, ext2_ino_t inode) {
+    DRAY_TRY(entries_->reserve(place.parent->end, place.name(), goal_));
     const TimePoint now = std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now());
     ext2_inode_large status = new_inode(LINUX_S_IFDIR | 0755, now);
     status.i_links_count = 2;
@@ -335,10 +360,18 @@ Result<void> Ext4Writer::write_within_block(const NewFile& file, Bytes offset,
 }
 
 Result<void> Ext4Writer::write(NewFile& file, Bytes offset, std::span<std::byte> content) {
+    DRAY_TRY(check_broken());
     if (offset > file.size_ || content.size() > file.size_ - offset)
-        return fail(ErrorKind::InvalidArgument, "the file was made with {} bytes, and {} bytes from {} "
-                                                "would be behind its end",
+        return fail(ErrorKind::InvalidArgument,
+                    "the file was made with {} bytes, and {} bytes from {} would end behind them",
                     file.size_, content.size(), offset);
+    Result<void> written = write_content(file, offset, content);
+    if (!written)
+        broken_ = written.error();
+    return written;
+}
+
+Result<void> Ext4Writer::write_content(NewFile& file, Bytes offset, std::span<std::byte> content) {
     while (!content.empty()) {
         const auto skip = static_cast<std::size_t>(offset % kExt4Block);
         std::size_t part = content.size() / kExt4Block * kExt4Block;
@@ -371,6 +404,7 @@ Result<void> Ext4Writer::close(NewFile& file) {
 }
 
 Result<void> Ext4Writer::finish() {
+    DRAY_TRY(check_broken());
     errcode_t error = ext2fs_set_gdt_csum(fs_.get());
     if (error == 0)
         error = ext2fs_flush(fs_.get());

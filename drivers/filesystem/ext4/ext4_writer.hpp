@@ -53,6 +53,7 @@ public:
     // Paths are relative to the root, components separated by '/'. InvalidArgument: a path that is none,
     // or a name longer than 255 bytes. NotFound: its directory does not exist. Exists: the name is taken.
     // NoSpace: it does not fit; what does fit can still be made. LimitReached: more inodes than formatted.
+    // Any other error (the device's) comes half-way, and all that follows, finish() too, fails with it.
 
     /// lost+found is there from the start and may be made once nevertheless.
     Result<void> make_directory(std::string_view path);
@@ -84,15 +85,19 @@ private:
     explicit Ext4Writer(volume::BlockDevice& device) : cache_(device), io_(cache_) {}
     Result<void> open_first_directories();
     Result<Place> place_of(std::string_view path);
+    Result<void> check_broken() const;
     Result<void> check_new(const Place& place);
     /// Afterwards nothing can fail for lack of space.
-    Result<void> make_room(const Place& place, std::uint64_t blocks);
+    Result<void> check_room(std::uint64_t blocks) const;
+    Result<NewFile> make_file(const Place& place, ext2_ino_t inode, Bytes size, TimePoint modified);
+    Result<void> make_directory_at(const Place& place, ext2_ino_t inode);
     Result<ext2_ino_t> next_inode() const;
     Result<void> allocate(ext2_ino_t inode, ext2_inode_large& status, std::uint64_t blocks);
     Result<std::vector<NewFile::Run>> runs_of(ext2_ino_t inode, ext2_inode_large& status);
     Result<void> enter(const Place& place, ext2_ino_t inode, ext2_inode_large& status, int type);
     Result<void> set_links(const Directory& directory);
     Result<void> adopt_lost_and_found();
+    Result<void> write_content(NewFile& file, Bytes offset, std::span<std::byte> content);
     Result<void> write_blocks(const NewFile& file, Bytes offset, std::span<std::byte> content);
     Result<void> write_within_block(const NewFile& file, Bytes offset, std::span<const std::byte> content);
     Bytes place_in(const NewFile& file, Bytes offset, Bytes& contiguous) const;
@@ -108,6 +113,8 @@ private:
     /// Where the next block is looked for: behind the last one.
     blk64_t goal_ = 0;
     bool is_lost_and_found_ours_ = true;
+    /// Why nothing good can come of it any more.
+    std::optional<Error> broken_;
     std::vector<std::byte> block_ = std::vector<std::byte>(kExt4Block);
 };
 

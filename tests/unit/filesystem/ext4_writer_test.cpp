@@ -370,6 +370,22 @@ TEST(Ext4Writer, ADeviceThatIsTooSmallIsSaidToBe) {
     }
 }
 
+TEST(Ext4Writer, AfterAnErrorOfTheDeviceItIsNotCompleted) {
+    Disk disk(60 * kMiB, 3000);
+    Result<NewFile> file = disk.writer().create("file", 10 * kMiB, kTime);
+    ASSERT_TRUE(file);
+    disk.device().is_gone = true;
+    Content content(kMiB);
+    EXPECT_EQ(disk.writer().write(*file, 0, content).error().kind(), ErrorKind::Gone);
+    disk.device().is_gone = false;
+    EXPECT_EQ(disk.writer().write(*file, 0, content).error().kind(), ErrorKind::Gone);
+    EXPECT_EQ(disk.writer().create("another", 0, kTime).error().kind(), ErrorKind::Gone);
+    EXPECT_EQ(disk.writer().make_directory("another").error().kind(), ErrorKind::Gone);
+    const Result<void> finished = disk.writer().finish();
+    ASSERT_FALSE(finished);
+    EXPECT_EQ(finished.error().text(), "the file system was left half-way: the device is gone");
+}
+
 TEST(MetadataCache, IsWhatTheDeviceIs) {
     std::mt19937_64 random(announced_seed());
     constexpr std::size_t kBlocks = 8192;

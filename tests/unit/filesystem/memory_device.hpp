@@ -26,6 +26,8 @@ public:
     }
     /// Spoils what it is given, as encrypting in place does.
     Result<void> write(Bytes offset, std::span<std::byte> in) override {
+        if (is_gone)
+            return fail(ErrorKind::Gone, "the device is gone");
         DRAY_TRY(check(offset, in.size()));
         std::copy(in.begin(), in.end(), content.begin() + static_cast<std::ptrdiff_t>(offset));
         std::fill(in.begin(), in.end(), std::byte{0xee});

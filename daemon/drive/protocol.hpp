@@ -81,7 +81,8 @@ struct Read {
 struct MakeDirectory {
     std::string path;
 };
-/// After Format: makes a file of exactly `size` bytes, extents allocated.
+/// After Format: makes a file of exactly `size` bytes, extents allocated; what is not written until Close
+/// reads as zeros.
 struct Create {
     std::uint32_t file = 0;
     std::string path;
@@ -96,7 +97,7 @@ struct Write {
     Bytes length = 0;
     Bytes ring_offset = 0;
 };
-/// Closes the file system and flushes the device.
+/// Closes what is open and the file system, and makes a volume of the device: before, nothing on it opens.
 struct Finish {};
 
 using Request = std::variant<Open, Close, Read, MakeDirectory, Create, Write, Finish>;

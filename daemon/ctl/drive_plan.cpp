@@ -18,7 +18,7 @@ constexpr Bytes kMinBlockSize = 4 * kKiB;
 constexpr Bytes kBlock = 4 * kKiB;
 constexpr Bytes kInode = 256;
 /// Of ext4 with blocks of 4 KiB.
-constexpr Bytes kMaxFile = 16 * 1024 * kGiB - kBlock;
+constexpr Bytes kMaxFile = Bytes{16} * 1024 * kGiB - kBlock;
 /// In front of the volume: both LUKS2 headers and the key slots.
 constexpr Bytes kHeader = 16 * kMiB;
 
@@ -61,7 +61,7 @@ Result<std::string> parse_container(std::string_view text) {
     if (prefix.find("//") != std::string_view::npos || prefix.ends_with('/'))
         return fail(ErrorKind::InvalidArgument, "the container \"{}\" has an empty directory name",
                     text);
-    const std::string result = fmt::format("{}{}/", name, prefix);
+    std::string result = fmt::format("{}{}/", name, prefix);
     // A prefix that no blob name may begin with is refused even if there is no file.
     DRAY_TRY(parse_blob_path(result + "x"));
     return result;

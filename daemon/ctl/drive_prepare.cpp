@@ -55,7 +55,10 @@ public:
         (void)wait_for_end();
     }
 
-    drive::Client& client() { return *client_; }
+    /// Until end().
+    drive::Client& client() {
+        return *client_;  // NOLINT(bugprone-unchecked-optional-access): start() has filled it
+    }
 
     /// Hangs up and waits: nobody else has the device open then.
     Result<void> end() {

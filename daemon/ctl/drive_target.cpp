@@ -174,8 +174,8 @@ DriveTarget::~DriveTarget() {
     const std::vector<std::byte> zeros(static_cast<std::size_t>(std::min(kHeaders, device_size_)));
     // The disk may be what failed; without its last step the drive has no manifest and is refused
     // anyway.
-    (void)write_fully(fd_.get(), 0, zeros, path_);
-    (void)fsync(fd_.get());
+    if (write_fully(fd_.get(), 0, zeros, path_).has_value())
+        (void)fsync(fd_.get());
 }
 
 std::string DriveTarget::describe() const {

@@ -42,9 +42,10 @@ Result<std::unique_ptr<Filler>> Filler::format(volume::DeviceFile& device, const
     if (format.size <= volume::kNewDataOffset)
         return fail(ErrorKind::NoSpace, "{} hold the header of a volume, but no file system",
                     format_bytes(format.size));
-    DRAY_LET(volume::NewLuks luks,
-             volume::make_luks({device.size(), format.label, format.derivation_memory, format.is_key_random},
-                               key));
+    DRAY_LET(
+        volume::NewLuks luks,
+        volume::make_luks(
+            {device.size(), format.label, format.derivation_memory, format.is_key_random}, key));
     // From here on what the device held is lost.
     DRAY_TRY(volume::wipe_signatures(device));
     volume::LuksSegment segment = luks.volume.segment;
@@ -52,7 +53,8 @@ Result<std::unique_ptr<Filler>> Filler::format(volume::DeviceFile& device, const
     auto state = std::unique_ptr<State>(
         new State{device, luks.volume.identity, std::move(luks.header), {}, {}, {}, {}});
     DRAY_LET(state->volume, volume::LuksVolume::open(device, luks.volume.key, segment));
-    DRAY_LET(state->filesystem, fs::Ext4Writer::format(*state->volume, {format.label, format.inodes}));
+    DRAY_LET(state->filesystem,
+             fs::Ext4Writer::format(*state->volume, {format.label, format.inodes}));
     return std::unique_ptr<Filler>(new Filler(std::move(state)));
 }
 
@@ -84,7 +86,8 @@ Result<void> Filler::create(const Create& request) {
 Result<void> Filler::write(const Write& request, std::span<std::byte> content) {
     DRAY_TRY(state_->check());
     if (request.file >= kMaxFiles || !state_->files[request.file])
-        return fail(ErrorKind::InvalidArgument, "no file is open under the number {}", request.file);
+        return fail(ErrorKind::InvalidArgument, "no file is open under the number {}",
+                    request.file);
     return state_->filesystem->write(*state_->files[request.file], request.offset, content);
 }
 

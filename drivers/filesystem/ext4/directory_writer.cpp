@@ -27,7 +27,9 @@ ext2_dir_entry* entry_at(std::vector<char>& block, std::size_t offset) {
 
 /// What an entry occupies; one without inode is room.
 std::size_t occupied(const ext2_dir_entry& entry) {
-    return entry.inode == 0 ? 0 : ext2fs_dir_rec_len(static_cast<std::uint8_t>(entry.name_len & 0xff), 0);
+    return entry.inode == 0
+               ? 0
+               : ext2fs_dir_rec_len(static_cast<std::uint8_t>(entry.name_len & 0xff), 0);
 }
 
 }  // namespace
@@ -141,7 +143,8 @@ Result<bool> DirectoryWriter::contains(const DirectoryEnd& directory, std::strin
 
 Result<bool> DirectoryWriter::has_room(const DirectoryEnd& directory, std::string_view name) {
     DRAY_TRY(load(directory));
-    return directory.last_entry + occupied(*entry_at(block_, directory.last_entry)) + length_of(name) <=
+    return directory.last_entry + occupied(*entry_at(block_, directory.last_entry)) +
+               length_of(name) <=
            kEntriesEnd;
 }
 
@@ -159,9 +162,9 @@ Result<void> DirectoryWriter::grow(DirectoryEnd& directory, blk64_t& goal) {
         error = ext2fs_fallocate(fs_, EXT2_FALLOCATE_FORCE_INIT, directory.inode, &inode, goal,
                                  directory.blocks, added);
     if (error != 0)
-        return fail(io_.error_of(error, "a directory cannot grow",
-                                 error == EXT2_ET_BLOCK_ALLOC_FAIL ? ErrorKind::NoSpace
-                                                                   : ErrorKind::Internal));
+        return fail(io_.error_of(
+            error, "a directory cannot grow",
+            error == EXT2_ET_BLOCK_ALLOC_FAIL ? ErrorKind::NoSpace : ErrorKind::Internal));
     // One entry without inode, as long as the block.
     std::fill(block_.begin(), block_.end(), '\0');
     if (ext2fs_set_rec_len(fs_, static_cast<unsigned>(kEntriesEnd), entry_at(block_, 0)) != 0)
@@ -169,9 +172,11 @@ Result<void> DirectoryWriter::grow(DirectoryEnd& directory, blk64_t& goal) {
     ext2fs_initialize_dirent_tail(fs_, EXT2_DIRENT_TAIL(block_.data(), fs_->blocksize));
     DirectoryEnd empty = directory;
     for (std::uint32_t logical = directory.blocks; logical < directory.blocks + added; ++logical) {
-        error = ext2fs_bmap2(fs_, directory.inode, &inode, nullptr, 0, logical, nullptr, &empty.physical);
+        error = ext2fs_bmap2(fs_, directory.inode, &inode, nullptr, 0, logical, nullptr,
+                             &empty.physical);
         if (error != 0 || empty.physical == 0)
-            return fail(io_.error_of(error, "a directory's block is not found", ErrorKind::Internal));
+            return fail(
+                io_.error_of(error, "a directory's block is not found", ErrorKind::Internal));
         goal = empty.physical + 1;
         DRAY_TRY(store(empty));
     }
@@ -181,7 +186,8 @@ Result<void> DirectoryWriter::grow(DirectoryEnd& directory, blk64_t& goal) {
     return {};
 }
 
-Result<void> DirectoryWriter::reserve(DirectoryEnd& directory, std::string_view name, blk64_t& goal) {
+Result<void> DirectoryWriter::reserve(DirectoryEnd& directory, std::string_view name,
+                                      blk64_t& goal) {
     DRAY_LET(const bool fits, has_room(directory, name));
     if (fits)
         return {};
@@ -191,8 +197,8 @@ Result<void> DirectoryWriter::reserve(DirectoryEnd& directory, std::string_view 
     return go_to(directory, next);
 }
 
-Result<void> DirectoryWriter::append(DirectoryEnd& directory, std::string_view name, ext2_ino_t inode,
-                                     int type) {
+Result<void> DirectoryWriter::append(DirectoryEnd& directory, std::string_view name,
+                                     ext2_ino_t inode, int type) {
     DRAY_TRY(load(directory));
     ext2_dir_entry* last = entry_at(block_, directory.last_entry);
     const auto taken = static_cast<std::uint32_t>(occupied(*last));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Appends entries to the directories of an ext4 that nobody else writes. ext2fs_link looks for room from
-// the start of the directory every time, which makes many files in one directory slow beyond measure.
+// Appends entries to the directories of an ext4 that nobody else writes. ext2fs_link looks for room
+// from the start of the directory every time, which makes many files in one directory slow beyond
+// measure.
 #pragma once
 
 #include <ext2fs/ext2fs.h>
@@ -25,8 +26,8 @@ struct DirectoryEnd {
     std::uint32_t last_entry = 0;
 };
 
-/// Names as a set of hashes: whether a name is in a directory is looked up on the drive only if its hash
-/// is known. 16 bytes a name or less, for millions of them.
+/// Names as a set of hashes: whether a name is in a directory is looked up on the drive only if its
+/// hash is known. 16 bytes a name or less, for millions of them.
 class NameHashes {
 public:
     static std::uint64_t hash(ext2_ino_t directory, std::string_view name);
@@ -35,7 +36,8 @@ public:
 
 private:
     std::size_t slot_of(std::uint64_t hash) const;
-    /// Open addressing; 0 is an empty slot. The size is a power of two, at most three quarters full.
+    /// Open addressing; 0 is an empty slot. The size is a power of two, at most three quarters
+    /// full.
     std::vector<std::uint64_t> slots_;
     std::size_t used_ = 0;
 };

@@ -54,8 +54,9 @@ Result<Ext4Handle> initialize(BlockIo& io, const Ext4Format& format) {
         ext2fs_initialize(io.name(), EXT2_FLAG_64BITS, &parameters, BlockIo::manager(), &bare);
     Ext4Handle fs(bare);
     if (error == EXT2_ET_TOOSMALL || error == EXT2_ET_TOO_MANY_INODES)
-        return fail(ErrorKind::NoSpace, "a volume of {} is too small for a file system with {} files and "
-                                        "directories",
+        return fail(ErrorKind::NoSpace,
+                    "a volume of {} is too small for a file system with {} files and "
+                    "directories",
                     format_bytes(size), format.inodes);
     if (error != 0)
         return fail(io.error_of(error, "an ext4 cannot be begun", ErrorKind::Internal));
@@ -66,7 +67,8 @@ Result<void> name_it(ext2_filsys fs, const std::string& label) {
     ext2_super_block& super = *fs->super;
     DRAY_LET(const volume::Uuid uuid, volume::random_uuid());
     DRAY_LET(const volume::Uuid hash_seed, volume::random_uuid());
-    static_assert(sizeof super.s_uuid == sizeof uuid && sizeof super.s_hash_seed == sizeof hash_seed);
+    static_assert(sizeof super.s_uuid == sizeof uuid &&
+                  sizeof super.s_hash_seed == sizeof hash_seed);
     std::memcpy(super.s_uuid, uuid.data(), sizeof super.s_uuid);
     std::memcpy(super.s_hash_seed, hash_seed.data(), sizeof super.s_hash_seed);
     super.s_def_hash_version = EXT2_HASH_HALF_MD4;
@@ -75,7 +77,8 @@ Result<void> name_it(ext2_filsys fs, const std::string& label) {
     super.s_kbytes_written = 1;
     std::size_t length = std::min(label.size(), sizeof super.s_volume_name);
     // Not within a character of UTF-8.
-    while (length < label.size() && length > 0 && (static_cast<unsigned char>(label[length]) & 0xc0) == 0x80)
+    while (length < label.size() && length > 0 &&
+           (static_cast<unsigned char>(label[length]) & 0xc0) == 0x80)
         --length;
     std::memcpy(super.s_volume_name, label.data(), length);
     ext2fs_init_csum_seed(fs);
@@ -100,8 +103,9 @@ Result<void> zero_inode_tables(ext2_filsys fs, BlockIo& io) {
 }
 
 Result<void> lay_out(ext2_filsys fs, BlockIo& io) {
-    // Every bitmap is to be written: libext2fs believes these marks rather than its own bitmaps, and what
-    // was on the device before must not show. Whether a group is unused, ext2fs_set_gdt_csum finds out.
+    // Every bitmap is to be written: libext2fs believes these marks rather than its own bitmaps,
+    // and what was on the device before must not show. Whether a group is unused,
+    // ext2fs_set_gdt_csum finds out.
     for (dgrp_t group = 0; group < fs->group_desc_count; ++group)
         ext2fs_bg_flags_clear(fs, group, EXT2_BG_BLOCK_UNINIT | EXT2_BG_INODE_UNINIT);
     if (const errcode_t error = ext2fs_allocate_tables(fs); error != 0)
@@ -133,8 +137,8 @@ Result<void> make_journal(ext2_filsys fs, BlockIo& io) {
     if (wanted <= 0)
         return {};
     const errcode_t error =
-        ext2fs_add_journal_inode2(fs, static_cast<blk_t>(std::min(wanted, kMostJournalBlocks)), ~0ULL,
-                                  EXT2_MKJOURNAL_NO_MNT_CHECK);
+        ext2fs_add_journal_inode2(fs, static_cast<blk_t>(std::min(wanted, kMostJournalBlocks)),
+                                  ~0ULL, EXT2_MKJOURNAL_NO_MNT_CHECK);
     if (error != 0)
         return fail(io.error_of(error, "there is no room for the journal of the file system",
                                 ErrorKind::NoSpace));

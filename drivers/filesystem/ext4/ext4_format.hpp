@@ -25,9 +25,9 @@ struct Ext4Format {
 /// What was not flushed before is lost with it.
 using Ext4Handle = Handle<struct_ext2_filsys, ext2fs_free>;
 
-/// The root and lost+found are there; all metadata is overwritten, content of old is nowhere in it. Group
-/// descriptors, bitmaps and the superblock are in memory alone until ext2fs_flush. NoSpace: the device is
-/// too small, or for so many inodes. LimitReached: more inodes than an ext4 can have.
+/// The root and lost+found are there; all metadata is overwritten, content of old is nowhere in it.
+/// Group descriptors, bitmaps and the superblock are in memory alone until ext2fs_flush. NoSpace:
+/// the device is too small, or for so many inodes. LimitReached: more inodes than an ext4 can have.
 Result<Ext4Handle> make_ext4(BlockIo& io, const Ext4Format& format);
 
 /// Entries of a directory lie in a block up to here; behind is its checksum.

@@ -19,14 +19,17 @@ constexpr std::string_view kLostAndFound = "lost+found";
 constexpr Bytes kLargestFile = (Bytes{1} << 32) * kExt4Block - kExt4Block;
 /// Kept free of content: a directory's growth, and the nodes of a small file's extents.
 constexpr std::uint64_t kReserve = 80;
-/// A file's runs end where a group's metadata lies, at the latest; so many extents one node takes at least.
+/// A file's runs end where a group's metadata lies, at the latest; so many extents one node takes
+/// at least.
 constexpr std::uint64_t kGroupBlocks = 32768;
 constexpr std::uint64_t kRunsPerNode = 64;
 
 /// In 2446: 34 bits, the lower 32 of them signed.
 constexpr std::int64_t kLatest = (std::int64_t{3} << 32) + (std::int64_t{1} << 31) - 1;
 
-std::uint64_t blocks_of(Bytes size) { return size / kExt4Block + (size % kExt4Block != 0 ? 1 : 0); }
+std::uint64_t blocks_of(Bytes size) {
+    return size / kExt4Block + (size % kExt4Block != 0 ? 1 : 0);
+}
 
 /// Seconds in 34 bits, as ext4 has them, and nanoseconds above their two upper bits.
 void set_time(TimePoint time, std::uint32_t& seconds, std::uint32_t& extra) {
@@ -49,14 +52,17 @@ ext2_inode_large new_inode(std::uint16_t mode, TimePoint modified) {
     set_time(modified, inode.i_mtime, inode.i_mtime_extra);
     inode.i_atime = inode.i_mtime;
     inode.i_atime_extra = inode.i_mtime_extra;
-    const TimePoint now = std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now());
+    const TimePoint now =
+        std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now());
     set_time(now, inode.i_ctime, inode.i_ctime_extra);
     inode.i_crtime = inode.i_ctime;
     inode.i_crtime_extra = inode.i_ctime_extra;
     return inode;
 }
 
-ext2_inode* small(ext2_inode_large& inode) { return reinterpret_cast<ext2_inode*>(&inode); }
+ext2_inode* small(ext2_inode_large& inode) {
+    return reinterpret_cast<ext2_inode*>(&inode);
+}
 
 Result<void> check_name(std::string_view name) {
     if (name == "." || name == "..")
@@ -174,19 +180,20 @@ Result<void> Ext4Writer::check_room(std::uint64_t blocks) const {
     return {};
 }
 
-Result<void> Ext4Writer::allocate(ext2_ino_t inode, ext2_inode_large& status, std::uint64_t blocks) {
+Result<void> Ext4Writer::allocate(ext2_ino_t inode, ext2_inode_large& status,
+                                  std::uint64_t blocks) {
     // An empty tree of extents.
     ExtentHandle tree;
     ext2_extent_handle_t bare = nullptr;
     errcode_t error = ext2fs_extent_open2(fs_.get(), inode, small(status), &bare);
     tree.reset(bare);
     if (error == 0 && blocks != 0)
-        error = ext2fs_fallocate(fs_.get(), EXT2_FALLOCATE_FORCE_INIT, inode, small(status), goal_, 0,
-                                 blocks);
+        error = ext2fs_fallocate(fs_.get(), EXT2_FALLOCATE_FORCE_INIT, inode, small(status), goal_,
+                                 0, blocks);
     if (error != 0)
-        return fail(io_.error_of(error, "there are no blocks for it",
-                                 error == EXT2_ET_BLOCK_ALLOC_FAIL ? ErrorKind::NoSpace
-                                                                   : ErrorKind::Internal));
+        return fail(io_.error_of(
+            error, "there are no blocks for it",
+            error == EXT2_ET_BLOCK_ALLOC_FAIL ? ErrorKind::NoSpace : ErrorKind::Internal));
     return {};
 }
 
@@ -214,7 +221,8 @@ Result<std::vector<NewFile::Run>> Ext4Writer::runs_of(ext2_ino_t inode, ext2_ino
 }
 
 /// Writes the inode and its entry, and counts it.
-Result<void> Ext4Writer::enter(const Place& place, ext2_ino_t inode, ext2_inode_large& status, int type) {
+Result<void> Ext4Writer::enter(const Place& place, ext2_ino_t inode, ext2_inode_large& status,
+                               int type) {
     const errcode_t error =
         ext2fs_write_inode_full(fs_.get(), inode, small(status), static_cast<int>(sizeof status));
     if (error != 0)
@@ -230,7 +238,8 @@ Result<NewFile> Ext4Writer::create(std::string_view path, Bytes size, TimePoint 
     DRAY_TRY(check_broken());
     DRAY_LET(const Place place, place_of(path));
     if (size > kLargestFile)
-        return fail(ErrorKind::LimitReached, "a file of {} is too large for an ext4", format_bytes(size));
+        return fail(ErrorKind::LimitReached, "a file of {} is too large for an ext4",
+                    format_bytes(size));
     DRAY_TRY(check_new(place));
     DRAY_LET(const ext2_ino_t inode, next_inode());
     DRAY_TRY(check_room(blocks_of(size)));
@@ -262,13 +271,15 @@ Result<NewFile> Ext4Writer::make_file(const Place& place, ext2_ino_t inode, Byte
 Result<void> Ext4Writer::set_links(const Directory& directory) {
     ext2_inode inode{};
     errcode_t error = ext2fs_read_inode(fs_.get(), directory.end.inode, &inode);
-    // Itself, its parent's entry, and each "..". More than fit are counted as 1: the feature dir_nlink.
+    // Itself, its parent's entry, and each "..". More than fit are counted as 1: the feature
+    // dir_nlink.
     const std::uint32_t links = 2 + directory.subdirectories;
     inode.i_links_count = static_cast<std::uint16_t>(links > EXT2_LINK_MAX ? 1 : links);
     if (error == 0)
         error = ext2fs_write_inode(fs_.get(), directory.end.inode, &inode);
     if (error != 0)
-        return fail(io_.error_of(error, "its directory's inode cannot be written", ErrorKind::Internal));
+        return fail(
+            io_.error_of(error, "its directory's inode cannot be written", ErrorKind::Internal));
     return {};
 }
 
@@ -304,7 +315,8 @@ Result<void> Ext4Writer::make_directory(std::string_view path) {
 
 Result<void> Ext4Writer::make_directory_at(const Place& place, ext2_ino_t inode) {
     DRAY_TRY(entries_->reserve(place.parent->end, place.name(), goal_));
-    const TimePoint now = std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now());
+    const TimePoint now =
+        std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now());
     ext2_inode_large status = new_inode(LINUX_S_IFDIR | 0755, now);
     status.i_links_count = 2;
     status.i_size = kExt4Block;
@@ -332,7 +344,8 @@ Bytes Ext4Writer::place_in(const NewFile& file, Bytes offset, Bytes& contiguous)
     return run.physical * kExt4Block + (offset - run.logical * kExt4Block);
 }
 
-Result<void> Ext4Writer::write_blocks(const NewFile& file, Bytes offset, std::span<std::byte> content) {
+Result<void> Ext4Writer::write_blocks(const NewFile& file, Bytes offset,
+                                      std::span<std::byte> content) {
     while (!content.empty()) {
         Bytes contiguous = 0;
         const Bytes place = place_in(file, offset, contiguous);
@@ -409,7 +422,8 @@ Result<void> Ext4Writer::finish() {
     if (error == 0)
         error = ext2fs_flush(fs_.get());
     if (error != 0)
-        return fail(io_.error_of(error, "the file system cannot be completed", ErrorKind::Internal));
+        return fail(
+            io_.error_of(error, "the file system cannot be completed", ErrorKind::Internal));
     fs_.reset();
     return cache_.sync();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Makes an ext4 on a volume and fills it, without kernel and mount. Files are laid out one behind the
-// other and their content goes straight to its place. One thread.
+// Makes an ext4 on a volume and fills it, without kernel and mount. Files are laid out one behind
+// the other and their content goes straight to its place. One thread.
 #pragma once
 
 #include <ext2fs/ext2fs.h>
@@ -50,10 +50,11 @@ public:
     static Result<std::unique_ptr<Ext4Writer>> format(volume::BlockDevice& device,
                                                       const Ext4Format& format);
 
-    // Paths are relative to the root, components separated by '/'. InvalidArgument: a path that is none,
-    // or a name longer than 255 bytes. NotFound: its directory does not exist. Exists: the name is taken.
-    // NoSpace: it does not fit; what does fit can still be made. LimitReached: more inodes than formatted.
-    // Any other error (the device's) comes half-way, and all that follows, finish() too, fails with it.
+    // Paths are relative to the root, components separated by '/'. InvalidArgument: a path that is
+    // none, or a name longer than 255 bytes. NotFound: its directory does not exist. Exists: the
+    // name is taken. NoSpace: it does not fit; what does fit can still be made. LimitReached: more
+    // inodes than formatted. Any other error (the device's) comes half-way, and all that follows,
+    // finish() too, fails with it.
 
     /// lost+found is there from the start and may be made once nevertheless.
     Result<void> make_directory(std::string_view path);
@@ -66,8 +67,8 @@ public:
     /// Fills what was not written.
     Result<void> close(NewFile& file);
 
-    /// Writes what is in memory and flushes the device; nothing may follow. Files still open are the
-    /// caller's to close before.
+    /// Writes what is in memory and flushes the device; nothing may follow. Files still open are
+    /// the caller's to close before.
     Result<void> finish();
 
 private:
@@ -99,7 +100,8 @@ private:
     Result<void> adopt_lost_and_found();
     Result<void> write_content(NewFile& file, Bytes offset, std::span<std::byte> content);
     Result<void> write_blocks(const NewFile& file, Bytes offset, std::span<std::byte> content);
-    Result<void> write_within_block(const NewFile& file, Bytes offset, std::span<const std::byte> content);
+    Result<void> write_within_block(const NewFile& file, Bytes offset,
+                                    std::span<const std::byte> content);
     Bytes place_in(const NewFile& file, Bytes offset, Bytes& contiguous) const;
 
     MetadataCache cache_;

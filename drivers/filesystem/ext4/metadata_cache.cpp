@@ -17,7 +17,8 @@ constexpr std::size_t kLongestRun = kMiB;
 }  // namespace
 
 MetadataCache::MetadataCache(volume::BlockDevice& device)
-    : device_(device), run_(static_cast<std::byte*>(std::aligned_alloc(kBlock, kLongestRun)), &std::free) {
+    : device_(device),
+      run_(static_cast<std::byte*>(std::aligned_alloc(kBlock, kLongestRun)), &std::free) {
     if (!run_)
         throw std::bad_alloc();  // ends the process, as all lack of memory does
 }
@@ -26,8 +27,8 @@ Result<void> MetadataCache::check(Bytes offset, std::size_t length) const {
     if (offset % kBlock != 0 || length % kBlock != 0)
         return fail(ErrorKind::Internal, "{} bytes from {} are not whole blocks", length, offset);
     if (offset > size() || length > size() - offset)
-        return fail(ErrorKind::Corrupt, "the volume ends at {}, but {} bytes from {} are needed", size(),
-                    length, offset);
+        return fail(ErrorKind::Corrupt, "the volume ends at {}, but {} bytes from {} are needed",
+                    size(), length, offset);
     return {};
 }
 
@@ -63,7 +64,8 @@ Result<void> MetadataCache::write_back() {
         const std::uint64_t first = kept_.begin()->first;
         auto end = kept_.begin();
         std::size_t length = 0;
-        for (; end != kept_.end() && end->first == first + length / kBlock && length < kLongestRun; ++end) {
+        for (; end != kept_.end() && end->first == first + length / kBlock && length < kLongestRun;
+             ++end) {
             std::memcpy(run_.get() + length, end->second.data(), kBlock);
             length += kBlock;
         }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A block device before a block device that keeps small writes back: making a file touches the same few
-// blocks of inodes, entries and extents again and again, and small files lie one behind the other. Long
-// writes go through. One thread.
+// A block device before a block device that keeps small writes back: making a file touches the same
+// few blocks of inodes, entries and extents again and again, and small files lie one behind the
+// other. Long writes go through. One thread.
 #pragma once
 
 #include <cstdint>

@@ -62,7 +62,8 @@ Result<void> check(const LuksFormat& format, const SecretBytes& key) {
     if (key.empty())
         return fail(ErrorKind::InvalidArgument, "the key is empty");
     if (format.device_size <= kNewDataOffset)
-        return fail(ErrorKind::NoSpace, "the device has {}, and the header of a volume alone takes {}",
+        return fail(ErrorKind::NoSpace,
+                    "the device has {}, and the header of a volume alone takes {}",
                     format_bytes(format.device_size), format_bytes(kNewDataOffset));
     if (!format.is_key_random &&
         (format.derivation_memory < kLeastMemory || format.derivation_memory > kMostMemory))
@@ -86,8 +87,8 @@ Result<SecretBytes> random_key() {
     return key;
 }
 
-Result<void> make_header(crypt_device* device, const LuksFormat& format, const SecretBytes& volume_key,
-                         const SecretBytes& key) {
+Result<void> make_header(crypt_device* device, const LuksFormat& format,
+                         const SecretBytes& volume_key, const SecretBytes& key) {
     if (const int error = crypt_set_data_offset(device, kNewDataOffset / 512); error != 0)
         return fail(refusal(error, "the place of the encrypted data cannot be chosen"));
     const crypt_pbkdf_type derivation = derivation_of(format);
@@ -99,9 +100,9 @@ Result<void> make_header(crypt_device* device, const LuksFormat& format, const S
     parameters.label = label.empty() ? nullptr : label.c_str();
     // libuuid would ask for more than the box allows.
     DRAY_LET(const Uuid uuid, random_uuid());
-    const int formatted =
-        crypt_format(device, CRYPT_LUKS2, "aes", "xts-plain64", to_string(uuid).c_str(),
-                     reinterpret_cast<const char*>(volume_key.data()), volume_key.size(), &parameters);
+    const int formatted = crypt_format(
+        device, CRYPT_LUKS2, "aes", "xts-plain64", to_string(uuid).c_str(),
+        reinterpret_cast<const char*>(volume_key.data()), volume_key.size(), &parameters);
     if (formatted < 0)
         return fail(refusal(formatted, "a LUKS2 header cannot be made"));
     const int slot = crypt_keyslot_add_by_volume_key(

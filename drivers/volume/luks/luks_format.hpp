@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A new LUKS2 header, made by libcryptsetup in a memory file: a boxed process cannot open the device by
-// its path, and so the caller decides when the device becomes a volume.
+// A new LUKS2 header, made by libcryptsetup in a memory file: a boxed process cannot open the
+// device by its path, and so the caller decides when the device becomes a volume.
 #pragma once
 
 #include <string>
@@ -11,7 +11,8 @@
 
 namespace dray::volume {
 
-/// Where the encrypted data of a new volume begins; so long is its header with both copies and all slots.
+/// Where the encrypted data of a new volume begins; so long is its header with both copies and all
+/// slots.
 inline constexpr Bytes kNewDataOffset = 16 * kMiB;
 
 struct LuksFormat {
@@ -32,15 +33,16 @@ struct NewLuks {
 };
 
 /// A header with one key slot, opened by exactly the bytes of `key`, and a fresh volume key. After
-/// warm_up_unlocking(), in box_unlocking(true). InvalidArgument: an empty key, or a derivation memory
-/// argon2id does not take. NoSpace: a device no longer than the header. LimitReached: not enough memory.
+/// warm_up_unlocking(), in box_unlocking(true). InvalidArgument: an empty key, or a derivation
+/// memory argon2id does not take. NoSpace: a device no longer than the header. LimitReached: not
+/// enough memory.
 Result<NewLuks> make_luks(const LuksFormat& format, const SecretBytes& key);
 
 /// Copies the header to the start of the device, and flushes it.
 Result<void> write_luks_header(BlockDevice& device, const FileDescriptor& header);
 
-/// Overwrites what others could take for a volume or a partition table, at both ends of the device: the
-/// place of the header, and the last mebibyte, where backup tables and RAID superblocks lie.
+/// Overwrites what others could take for a volume or a partition table, at both ends of the device:
+/// the place of the header, and the last mebibyte, where backup tables and RAID superblocks lie.
 Result<void> wipe_signatures(BlockDevice& device);
 
 }  // namespace dray::volume

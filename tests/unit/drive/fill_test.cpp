@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The real dray-drive makes drives; cryptsetup, OpenSSL and e2fsck say what they are, and dray-drive reads
-// them back.
+// The real dray-drive makes drives; cryptsetup, OpenSSL and e2fsck say what they are, and
+// dray-drive reads them back.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -64,7 +64,8 @@ private:
 };
 
 /// A device full of something old.
-std::string make_device(const ScratchDirectory& scratch, Bytes size, const std::string& name = "device") {
+std::string make_device(const ScratchDirectory& scratch, Bytes size,
+                        const std::string& name = "device") {
     const std::string path = scratch / name;
     const std::vector<std::byte> old(kMiB, std::byte{0x5a});
     const FileDescriptor fd = test::open_or_die(path, O_RDWR | O_CREAT);
@@ -75,8 +76,10 @@ std::string make_device(const ScratchDirectory& scratch, Bytes size, const std::
     return path;
 }
 
-/// Creates and fills a file in pieces of `piece` bytes, all in flight together as far as the ring goes.
-void put(Client& client, const std::string& path, std::span<const std::byte> content, std::size_t piece = kMiB) {
+/// Creates and fills a file in pieces of `piece` bytes, all in flight together as far as the ring
+/// goes.
+void put(Client& client, const std::string& path, std::span<const std::byte> content,
+         std::size_t piece = kMiB) {
     const Result<void> made = client.call(Create{7, path, content.size(), 1'700'000'000'000'000});
     ASSERT_TRUE(made) << made.error().text();
     std::vector<Request> requests;
@@ -175,7 +178,8 @@ INSTANTIATE_TEST_SUITE_P(Drives, FilledDrive,
                          testing::Values(Kind{96 * kMiB, true, 4096}, Kind{96 * kMiB, false, 4096},
                                          Kind{96 * kMiB + 512, true, 512}),
                          [](const testing::TestParamInfo<Kind>& kind) {
-                             return std::string(kind.param.is_key_random ? "KeyOf" : "PassphraseWith") +
+                             return std::string(kind.param.is_key_random ? "KeyOf"
+                                                                         : "PassphraseWith") +
                                     std::to_string(kind.param.sector);
                          });
 

@@ -33,7 +33,8 @@ class Disk {
 public:
     explicit Disk(Bytes size, std::uint64_t inodes = 100, std::string label = "")
         : device_(Content(static_cast<std::size_t>(size), kOld), 4096) {
-        Result<std::unique_ptr<Ext4Writer>> made = Ext4Writer::format(device_, {std::move(label), inodes});
+        Result<std::unique_ptr<Ext4Writer>> made =
+            Ext4Writer::format(device_, {std::move(label), inodes});
         EXPECT_TRUE(made) << made.error().text();
         if (made)
             writer_ = *std::move(made);
@@ -63,13 +64,16 @@ public:
         out.write(reinterpret_cast<const char*>(device_.content.data()),
                   static_cast<std::streamsize>(device_.size()));
         out.close();
-        const int status = std::system(("e2fsck -fn " + directory_ + "/image >" + directory_ + "/log 2>&1").c_str());
+        const int status = std::system(
+            ("e2fsck -fn " + directory_ + "/image >" + directory_ + "/log 2>&1").c_str());
         EXPECT_EQ(status, 0) << text_of("log");
     }
 
     /// After finish(): what debugfs answers.
     std::string ask(const std::string& request) {
-        EXPECT_EQ(std::system(("cd " + directory_ + " && debugfs -R '" + request + "' image >answer 2>/dev/null").c_str()),
+        EXPECT_EQ(std::system(("cd " + directory_ + " && debugfs -R '" + request +
+                               "' image >answer 2>/dev/null")
+                                  .c_str()),
                   0);
         return text_of("answer");
     }
@@ -135,7 +139,8 @@ TEST(Ext4Writer, GivesBackWhatWasWritten) {
         ASSERT_TRUE(disk.writer().make_directory(deep));
         files[deep + "/here"] = random_content(random, random() % 9000);
     }
-    for (const std::size_t size : {0UL, 1UL, 4095UL, 4096UL, 4097UL, 131072UL, 131073UL, 30000000UL})
+    for (const std::size_t size :
+         {0UL, 1UL, 4095UL, 4096UL, 4097UL, 131072UL, 131073UL, 30000000UL})
         files["size-" + std::to_string(size)] = random_content(random, size);
     files[std::string(255, 'n')] = random_content(random, 10);
     files["with space, \xc3\xa9 and 'quotes'"] = random_content(random, 5000);
@@ -165,15 +170,18 @@ TEST(Ext4Writer, FilesMayBeFilledInAnyOrderAndPiecesTogether) {
     std::vector<std::pair<std::size_t, std::size_t>> order;
     for (std::size_t i = 0; i < files.size(); ++i) {
         files[i].content = random_content(random, random() % 6'000'000);
-        Result<NewFile> file = disk.writer().create(std::to_string(i), files[i].content.size(), kTime);
+        Result<NewFile> file =
+            disk.writer().create(std::to_string(i), files[i].content.size(), kTime);
         ASSERT_TRUE(file);
         files[i].file = *std::move(file);
         for (std::size_t begin = 0; begin < files[i].content.size();) {
-            const std::size_t length = std::min<std::size_t>(
-                1 + random() % (random() % 2 == 0 ? 3000 : 500'000), files[i].content.size() - begin);
+            const std::size_t length =
+                std::min<std::size_t>(1 + random() % (random() % 2 == 0 ? 3000 : 500'000),
+                                      files[i].content.size() - begin);
             // Some are never written: they are holes in the expectation.
             if (random() % 10 == 0)
-                std::fill_n(files[i].content.begin() + static_cast<std::ptrdiff_t>(begin), length, std::byte{0});
+                std::fill_n(files[i].content.begin() + static_cast<std::ptrdiff_t>(begin), length,
+                            std::byte{0});
             else
                 files[i].pieces.emplace_back(begin, length);
             begin += length;
@@ -225,21 +233,24 @@ TEST(Ext4Writer, TwentyThousandFilesInOneDirectoryTakeNoTime) {
     ASSERT_TRUE(disk.writer().make_directory("many"));
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; i < kFiles; ++i)
-        disk.put("many/file-" + std::to_string(i) + std::string(static_cast<std::size_t>(i % 50), 'x'),
-                 Content(static_cast<std::size_t>(i % 9000), std::byte{7}));
+        disk.put(
+            "many/file-" + std::to_string(i) + std::string(static_cast<std::size_t>(i % 50), 'x'),
+            Content(static_cast<std::size_t>(i % 9000), std::byte{7}));
     const Result<NewFile> again = disk.writer().create("many/file-0", 0, kTime);
     ASSERT_FALSE(again);
     EXPECT_EQ(again.error().kind(), ErrorKind::Exists) << again.error().text();
-    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::steady_clock::now() - start);
     std::cout << kFiles << " files in " << took.count() << " ms\n";
     EXPECT_LT(took.count(), 20'000);
     disk.finish();
     const std::unique_ptr<FileSystem> filesystem = reopen(disk);
     ASSERT_NE(filesystem, nullptr);
     for (int i = 0; i < kFiles; i += 97)
-        EXPECT_TRUE(read_whole(*filesystem,
-                               "many/file-" + std::to_string(i) + std::string(static_cast<std::size_t>(i % 50), 'x')) ==
-                    Content(static_cast<std::size_t>(i % 9000), std::byte{7}))
+        EXPECT_TRUE(
+            read_whole(*filesystem, "many/file-" + std::to_string(i) +
+                                        std::string(static_cast<std::size_t>(i % 50), 'x')) ==
+            Content(static_cast<std::size_t>(i % 9000), std::byte{7}))
             << i;
 }
 
@@ -292,7 +303,8 @@ TEST(Ext4Writer, RefusesWhatCannotBe) {
         EXPECT_EQ(file.error().kind(), row.kind) << row.path << ": " << file.error().text();
         const Result<void> directory = writer.make_directory(row.path);
         ASSERT_FALSE(directory) << row.path;
-        EXPECT_EQ(directory.error().kind(), row.kind) << row.path << ": " << directory.error().text();
+        EXPECT_EQ(directory.error().kind(), row.kind)
+            << row.path << ": " << directory.error().text();
     }
     EXPECT_EQ(writer.create("lost+found", 5, kTime).error().kind(), ErrorKind::Exists);
     ASSERT_TRUE(writer.make_directory("lost+found"));
@@ -320,7 +332,8 @@ TEST(Ext4Writer, AFullDiskSaysSoAndStaysClean) {
         ASSERT_TRUE(disk.writer().write(*file, 0, content));
         ASSERT_TRUE(disk.writer().close(*file));
     }
-    EXPECT_NE(last.text().find("are needed, and the file system has"), std::string::npos) << last.text();
+    EXPECT_NE(last.text().find("are needed, and the file system has"), std::string::npos)
+        << last.text();
     EXPECT_GT(files.size(), 100U);
     disk.finish();
     const std::unique_ptr<FileSystem> filesystem = reopen(disk);
@@ -350,9 +363,11 @@ TEST(Ext4Writer, KeepsTimesToTheMicrosecondPast2038) {
     Result<NewFile> never = disk.writer().create("never", 0, TimePoint::max());
     ASSERT_TRUE(old && late && never);
     disk.finish();
-    EXPECT_NE(disk.ask("stat now").find("mtime: 0x6553f100:1d6f2800"), std::string::npos) << disk.ask("stat now");
+    EXPECT_NE(disk.ask("stat now").find("mtime: 0x6553f100:1d6f2800"), std::string::npos)
+        << disk.ask("stat now");
     // 2100-01-01.
-    EXPECT_NE(disk.ask("stat late").find("mtime: 0xf4865700:00000fa1"), std::string::npos) << disk.ask("stat late");
+    EXPECT_NE(disk.ask("stat late").find("mtime: 0xf4865700:00000fa1"), std::string::npos)
+        << disk.ask("stat late");
 }
 
 TEST(Ext4Writer, ADeviceThatIsTooSmallIsSaidToBe) {
@@ -361,8 +376,9 @@ TEST(Ext4Writer, ADeviceThatIsTooSmallIsSaidToBe) {
         std::uint64_t inodes;
         ErrorKind kind;
     };
-    for (const Row& row : {Row{16384, 10, ErrorKind::NoSpace}, Row{20 * kMiB, 500'000, ErrorKind::NoSpace},
-                           Row{20 * kMiB, 5'000'000'000, ErrorKind::LimitReached}}) {
+    for (const Row& row :
+         {Row{16384, 10, ErrorKind::NoSpace}, Row{20 * kMiB, 500'000, ErrorKind::NoSpace},
+          Row{20 * kMiB, 5'000'000'000, ErrorKind::LimitReached}}) {
         MemoryDevice device(Content(static_cast<std::size_t>(row.size)), 4096);
         const auto made = Ext4Writer::format(device, {"", row.inodes});
         ASSERT_FALSE(made) << row.size;
@@ -394,7 +410,8 @@ TEST(MetadataCache, IsWhatTheDeviceIs) {
     MetadataCache cache(device);
     for (int round = 0; round < 4000; ++round) {
         const std::size_t first = random() % kBlocks;
-        const std::size_t count = std::min<std::size_t>(1 + random() % (random() % 8 == 0 ? 80 : 4), kBlocks - first);
+        const std::size_t count =
+            std::min<std::size_t>(1 + random() % (random() % 8 == 0 ? 80 : 4), kBlocks - first);
         Content content = random_content(random, 64);
         content.resize(count * 4096, static_cast<std::byte>(random()));
         const auto place = expected.begin() + static_cast<std::ptrdiff_t>(first * 4096);

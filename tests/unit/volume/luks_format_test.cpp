@@ -47,7 +47,8 @@ protected:
     }
 
     std::unique_ptr<DeviceFile> open_image() const {
-        auto device = DeviceFile::open(FileDescriptor(open(path("image").c_str(), O_RDWR | O_CLOEXEC)));
+        auto device =
+            DeviceFile::open(FileDescriptor(open(path("image").c_str(), O_RDWR | O_CLOEXEC)));
         EXPECT_TRUE(device) << device.error().text();
         return *std::move(device);
     }
@@ -86,9 +87,14 @@ TEST_F(LuksFormatTest, CryptsetupAndWeAgree) {
               std::string("offset: 16777216 [bytes]"), std::string("cipher: aes-xts-plain64"),
               std::string("Cipher key: 512 bits")})
             EXPECT_NE(dump.find(wanted), std::string::npos) << wanted << "\n" << dump;
-        EXPECT_EQ(run("cryptsetup open --test-passphrase --key-file " + path("key") + " " + path("image")), 0) << log();
+        EXPECT_EQ(run("cryptsetup open --test-passphrase --key-file " + path("key") + " " +
+                      path("image")),
+                  0)
+            << log();
         std::ofstream(path("key")) << "another";
-        EXPECT_NE(run("cryptsetup open --test-passphrase --key-file " + path("key") + " " + path("image")), 0);
+        EXPECT_NE(run("cryptsetup open --test-passphrase --key-file " + path("key") + " " +
+                      path("image")),
+                  0);
 
         const auto device = open_image();
         const OpenResult<UnlockedVolume> unlocked =
@@ -99,7 +105,8 @@ TEST_F(LuksFormatTest, CryptsetupAndWeAgree) {
         EXPECT_EQ(unlocked->segment.size, made.volume.segment.size);
         EXPECT_EQ(unlocked->segment.sector_size, made.volume.segment.sector_size);
         EXPECT_EQ(unlocked->segment.size, row.format.device_size - kNewDataOffset);
-        const auto wrong = unlock_volume(*device, SecretBytes(std::string_view("wrong")), {32 * kMiB, false, ""});
+        const auto wrong =
+            unlock_volume(*device, SecretBytes(std::string_view("wrong")), {32 * kMiB, false, ""});
         ASSERT_FALSE(wrong);
         EXPECT_EQ(wrong.error().error.kind(), ErrorKind::WrongKey);
     }
@@ -117,10 +124,13 @@ TEST_F(LuksFormatTest, EachHasItsOwnKeyAndIdentifier) {
 
 TEST_F(LuksFormatTest, RefusesWhatCannotBe) {
     const SecretBytes key(std::string_view("key"));
-    EXPECT_EQ(make_luks({20 * kMiB, "", 32 * kMiB, true}, SecretBytes()).error().kind(), ErrorKind::InvalidArgument);
+    EXPECT_EQ(make_luks({20 * kMiB, "", 32 * kMiB, true}, SecretBytes()).error().kind(),
+              ErrorKind::InvalidArgument);
     EXPECT_EQ(make_luks({16 * kMiB, "", 32 * kMiB, true}, key).error().kind(), ErrorKind::NoSpace);
-    EXPECT_EQ(make_luks({20 * kMiB, "", 31 * kKiB, false}, key).error().kind(), ErrorKind::InvalidArgument);
-    EXPECT_EQ(make_luks({20 * kMiB, "", 5 * kGiB, false}, key).error().kind(), ErrorKind::InvalidArgument);
+    EXPECT_EQ(make_luks({20 * kMiB, "", 31 * kKiB, false}, key).error().kind(),
+              ErrorKind::InvalidArgument);
+    EXPECT_EQ(make_luks({20 * kMiB, "", 5 * kGiB, false}, key).error().kind(),
+              ErrorKind::InvalidArgument);
 }
 
 TEST_F(LuksFormatTest, WipesBothEndsAndNothingElse) {

@@ -162,14 +162,25 @@ Result<std::pair<Place, struct stat>> DirectoryLayout::find(const BlobName& name
             return std::nullopt;
         return std::pair(std::move(place), status);
     };
+    // A link in the way is InvalidArgument: behind it there is nothing of ours. Anything else (too many open
+    // files, say) does not mean that there is no blob.
+    const auto is_absent = [](const Error& error) {
+        return error.kind() == ErrorKind::NotFound || error.kind() == ErrorKind::InvalidArgument;
+    };
     if (fits_file_system(name.name)) {
         const auto [parent, last] = split(name);
-        if (Result<FileDescriptor> directory = this->directory(parent, false); directory)
+        Result<FileDescriptor> directory = this->directory(parent, false);
+        if (!directory && !is_absent(directory.error()))
+            return fail(std::move(directory.error()));
+        if (directory)
             if (auto found = look({*std::move(directory), last, false}))
                 return *std::move(found);
     }
     const std::string hash = hash_of(name.name);
-    if (Result<FileDescriptor> directory = this->directory(hashed_directory("odd", name, hash), false); directory)
+    Result<FileDescriptor> directory = this->directory(hashed_directory("odd", name, hash), false);
+    if (!directory && !is_absent(directory.error()))
+        return fail(std::move(directory.error()));
+    if (directory)
         if (auto found = look({*std::move(directory), hash, true}))
             return *std::move(found);
     return fail(ErrorKind::NotFound, "there is no blob {}", name.path());
@@ -221,8 +232,10 @@ Result<SideFile> DirectoryLayout::side_of(const BlobName& name, ino_t inode) con
     SideFile trivial;
     trivial.name = name;
     const Result<Place> place = side_place(name, false);
-    if (!place)
+    if (!place && place.error().kind() == ErrorKind::NotFound)
         return trivial;
+    if (!place)
+        return fail(place.error());
     for (const std::string& file : {pending_name(place->name, inode), place->name}) {
         Result<SideFile> side = read_side_at(place->directory.get(), file);
         if (side)
@@ -273,6 +286,8 @@ Result<void> DirectoryLayout::visit(
             } else if (S_ISREG(status.st_mode)) {
                 // Its true name is in the side file, which an odd blob always has.
                 const Result<FileDescriptor> sides = this->directory(".dray/side/" + container + "/" + prefix, false);
+                if (!sides && sides.error().kind() != ErrorKind::NotFound)
+                    return fail(sides.error());
                 if (!sides)
                     continue;
                 for (const std::string& file : {pending_name(name, status.st_ino), name}) {
@@ -288,8 +303,11 @@ Result<void> DirectoryLayout::visit(
     DRAY_TRY(need_container(container));
     DRAY_LET(FileDescriptor plain, directory(container, false));
     DRAY_TRY(walk(std::move(plain), "", 0, false));
-    if (Result<FileDescriptor> odd = directory(".dray/odd/" + container, false); odd)
-        DRAY_TRY(walk(*std::move(odd), "", 0, true));
+    Result<FileDescriptor> odd = directory(".dray/odd/" + container, false);
+    if (odd)
+        return walk(*std::move(odd), "", 0, true);
+    if (odd.error().kind() != ErrorKind::NotFound)
+        return fail(std::move(odd.error()));
     return {};
 }
 

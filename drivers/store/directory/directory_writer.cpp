@@ -193,6 +193,8 @@ Result<void> DirectoryWriter::finish(std::span<const Piece> pieces, const BlobPr
 // is written before the commit's flush, so that a power cut cannot leave a name that has lost its properties.
 Result<void> DirectoryWriter::prepare(const SideFile& side) {
     const Result<Place> beside = layout_.side_place(name_, false);
+    if (!beside && beside.error().kind() != ErrorKind::NotFound)
+        return fail(beside.error());
     // An inode comes again. What a kill left under this one must not speak for the new content.
     if (beside)
         unlinkat(beside->directory.get(), DirectoryLayout::pending_name(beside->name, inode_).c_str(), 0);

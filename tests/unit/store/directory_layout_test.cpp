@@ -72,8 +72,9 @@ TEST_F(DirectoryStoreLayout, PassesOverWhatIsNoBlob) {
 
 TEST_F(DirectoryStoreLayout, FollowsNoLinkOutOfTheStore) {
     const fs::path outside = root().string() + "-outside";
-    fs::create_directories(outside / "dir");
+    fs::create_directories(outside / "dir/sub");
     spill(outside / "secret", "secret");
+    spill(outside / "dir/sub/secret", "secret");
     spill(outside / "dir/secret", "secret");
     fs::create_symlink(outside / "secret", root() / "lab/file");
     fs::create_symlink(outside / "dir", root() / "lab/dir");
@@ -81,7 +82,8 @@ TEST_F(DirectoryStoreLayout, FollowsNoLinkOutOfTheStore) {
     fs::create_symlink(outside / "made", root() / "lab/dangling");
     fs::create_symlink(outside / "secret", root() / ".dray/uploads/planted");
     for (const BlobName& name :
-         {BlobName{"lab", "file"}, BlobName{"lab", "dir/secret"}, BlobName{"lab-2", "secret"}}) {
+         {BlobName{"lab", "file"}, BlobName{"lab", "dir/secret"}, BlobName{"lab", "dir/sub/secret"},
+          BlobName{"lab-2", "secret"}, BlobName{"lab-2", "sub/secret"}}) {
         std::byte byte{};
         EXPECT_EQ(kind_of(store().stat(name)), "NotFound") << name.path();
         EXPECT_EQ(kind_of(store().read(name, 0, {&byte, 1}, "", {})), "NotFound") << name.path();
@@ -89,6 +91,7 @@ TEST_F(DirectoryStoreLayout, FollowsNoLinkOutOfTheStore) {
         (void)put(name, "overwritten", true);
     }
     (void)put({"lab", "dir/new"}, "x", true);
+    (void)put({"lab", "dir/sub/new"}, "x", true);
     (void)put({"lab", "dangling"}, "x", true);
     (void)put({"lab", "dangling/below"}, "x", true);
     EXPECT_EQ(kind_of(store().put_whole({"lab", "x"}, upload("planted", 1), whole_piece("x"), {},
@@ -101,24 +104,32 @@ TEST_F(DirectoryStoreLayout, FollowsNoLinkOutOfTheStore) {
         EXPECT_NE(content_of({"lab", name}), "secret") << name;
     EXPECT_EQ(slurp(outside / "secret"), "secret");
     EXPECT_EQ(slurp(outside / "dir/secret"), "secret");
+    EXPECT_EQ(slurp(outside / "dir/sub/secret"), "secret");
     std::size_t entries = 0;
     for ([[maybe_unused]] const auto& entry : fs::recursive_directory_iterator(outside))
         ++entries;
-    EXPECT_EQ(entries, 3U) << "nothing was made outside";
+    EXPECT_EQ(entries, 5U) << "nothing was made outside";
     fs::remove_all(outside);
 }
 
 TEST_F(DirectoryStoreLayout, FollowsNoLinkWithinItsOwnFiles) {
     const fs::path outside = root().string() + "-outside";
-    fs::create_directories(outside);
+    const BlobName name{"lab", "x"};
+    ASSERT_TRUE(put(name, "old", false, {{"a", "old"}}));
+    const std::string side = "lab/" + files(".dray/side/lab").at(0);
+    fs::copy(root() / ".dray/side", outside, fs::copy_options::recursive);
+    const std::string before = slurp(outside / side);
     fs::remove_all(root() / ".dray/side");
     fs::create_symlink(outside, root() / ".dray/side");
-    EXPECT_NE(kind_of(put({"lab", "x"}, "x", false, {{"a", "b"}})), "success");
-    EXPECT_EQ(kind_of(store().stat({"lab", "x"})), "NotFound");
+    EXPECT_NE(kind_of(put(name, "new", true, {{"a", "new"}})), "success");
+    EXPECT_NE(kind_of(put(name, "new", true)), "success");
+    EXPECT_NE(kind_of(store().stat(name)), "success") << "its metadata cannot be had";
+    (void)store().remove(name);
+    EXPECT_EQ(slurp(outside / side), before);
+    EXPECT_FALSE(before.empty());
     fs::remove_all(root() / ".dray/uploads");
     fs::create_symlink(outside, root() / ".dray/uploads");
     EXPECT_NE(kind_of(open()), "success");
-    EXPECT_TRUE(fs::is_empty(outside));
     fs::remove_all(outside);
 }
 
@@ -136,6 +147,9 @@ TEST_F(DirectoryStoreLayout, SaysSoWhenItCannotListAll) {
     few.rlim_cur = static_cast<rlim_t>(next) + 20;
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
     const std::string kind = kind_of(store().list("lab", "", "", 10));
+    few.rlim_cur = static_cast<rlim_t>(next);
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    EXPECT_EQ(kind_of(store().stat({"lab", "flat"})), "LimitReached") << "which is not NotFound";
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
     EXPECT_EQ(kind, "LimitReached");
     EXPECT_EQ(names().size(), 2U);

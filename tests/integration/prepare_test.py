@@ -334,7 +334,7 @@ class Prepare(unittest.TestCase):
     # -- what happens meanwhile
 
     def start(self, source, *more, **options):
-        """Starts it and returns when the half-made image is there and growing."""
+        """Starts it and stops it in mid-copy: it goes on when finish() says so."""
         process = subprocess.Popen(self.command(source, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    text=True, **options)
         part = self.shelf / "x.img.part"
@@ -343,7 +343,14 @@ class Prepare(unittest.TestCase):
             self.assertIsNone(process.poll(), "it ended too early")
             self.assertLess(time.monotonic(), end)
             time.sleep(0.002)
+        process.send_signal(signal.SIGSTOP)
+        self.addCleanup(process.kill)
         return process
+
+    def finish(self, process):
+        """Lets it go on to its end. Returns what it said."""
+        process.send_signal(signal.SIGCONT)
+        return process.communicate(timeout=PATIENCE)[1]
 
     def big_source(self, rng):
         return make_tree(self.root / "source", {f"{i:02}.bin": rng.randbytes(16 * MIB) for i in range(32)})
@@ -361,7 +368,7 @@ class Prepare(unittest.TestCase):
                 child = self.child_of(process)
                 # As Ctrl-C does: to all that the terminal runs.
                 (os.killpg if to_group else os.kill)(process.pid, number)
-                _, said = process.communicate(timeout=PATIENCE)
+                said = self.finish(process)
                 self.assertEqual(process.returncode, 130, said)
                 self.assertIn("stopped", said)
                 self.assertEqual(list(self.shelf.iterdir()), [])
@@ -378,17 +385,18 @@ class Prepare(unittest.TestCase):
             self.assertLess(time.monotonic(), end, "dray-drive goes with who started it")
             time.sleep(0.01)
         self.assertEqual(list(self.shelf.iterdir()), [self.shelf / "x.img.part"])
-        # A second one does not disturb the one that is at work.
+        # A second one does not disturb the one that is at work. (Cut, so that its own is told from what was left.)
+        os.truncate(self.shelf / "x.img.part", 0)
         process = self.start(source)
         self.refused(source, sentence="another drayctl is writing")
-        process.communicate(timeout=PATIENCE)
+        self.finish(process)
         self.assertEqual(process.returncode, 0)
         self.assertEqual(list(self.shelf.iterdir()), [self.image])
 
     def test_dray_drives_sudden_end_is_an_error_and_leaves_nothing(self):
         process = self.start(self.big_source(seed()))
         os.kill(self.child_of(process), signal.SIGKILL)
-        _, said = process.communicate(timeout=PATIENCE)
+        said = self.finish(process)
         self.assertEqual(process.returncode, 1)
         self.assertIn("dray-drive was ended by signal 9", said)
         self.assertEqual(list(self.shelf.iterdir()), [])
@@ -398,7 +406,7 @@ class Prepare(unittest.TestCase):
         for change in (lambda path: os.truncate(path, 5 * MIB), lambda path: os.truncate(path, 17 * MIB)):
             process = self.start(source)
             change(source / "31.bin")
-            _, said = process.communicate(timeout=PATIENCE)
+            said = self.finish(process)
             self.assertEqual(process.returncode, 1, said)
             self.assertIn("31.bin changed while it was copied", said)
             self.assertEqual(list(self.shelf.iterdir()), [])

@@ -20,9 +20,6 @@
 #include "daemon/ctl/output.hpp"
 #include "daemon/ctl/show_verbs.hpp"
 
-#ifndef DRAY_VERSION
-#define DRAY_VERSION "unknown"
-#endif
 
 namespace dray::ctl {
 namespace {

@@ -20,7 +20,6 @@
 #include "daemon/ctl/output.hpp"
 #include "daemon/ctl/show_verbs.hpp"
 
-
 namespace dray::ctl {
 namespace {
 

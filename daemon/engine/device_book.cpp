@@ -87,6 +87,11 @@ DeviceEntry DeviceBook::take(const std::string& id) {
     return node.empty() ? DeviceEntry() : std::move(node.mapped());
 }
 
+void DeviceBook::set_signature(const std::string& id, const std::string& signature) {
+    if (const auto found = entries_.find(id); found != entries_.end())
+        found->second.device.signature = signature;
+}
+
 void DeviceBook::count_open(const std::string& id) {
     if (const auto found = entries_.find(id); found != entries_.end())
         ++found->second.opens;

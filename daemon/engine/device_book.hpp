@@ -31,6 +31,8 @@ public:
     bool put(const Device& device);
     /// The entry that was there; an empty id if none.
     DeviceEntry take(const std::string& id);
+    /// What a pair found on an image; udev says it of disks by itself.
+    void set_signature(const std::string& id, const std::string& signature);
     void count_open(const std::string& id);
 
     /// Finds job, serial and problem of every device anew. Answers the ids of entries that have changed.

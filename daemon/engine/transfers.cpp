@@ -40,6 +40,13 @@ std::string file_name(const std::string& serial) {
     return name;
 }
 
+/// In udev's words, so that images and disks read alike.
+std::string signature_of(const transfer::Unlocked& unlocked) {
+    if (unlocked.volume_type.starts_with("luks"))
+        return "crypto_LUKS";
+    return unlocked.volume_type == "plain" ? unlocked.filesystem : unlocked.volume_type;
+}
+
 /// The word of azure-import-export.md 6.3 for a drive that is given up while it is faulted.
 std::string status_of_fault(const std::string& kind) {
     if (kind == to_string(ErrorKind::WrongKey))
@@ -248,6 +255,11 @@ void JobEngine::State::heard(const std::string& key, const transfer::FromTransfe
             [&](const transfer::Unlocked& unlocked) {
                 copy.is_unlocking = false;
                 copy.unlock_limit.reset();
+                if (const DeviceEntry* device = devices.find(copy.device_id);
+                    device != nullptr && device->device.is_image && device->device.signature.empty()) {
+                    devices.set_signature(copy.device_id, signature_of(unlocked));
+                    observer.device_changed(*device);
+                }
                 if (drive->volume_id.empty() && !unlocked.volume_id.empty()) {
                     drive->volume_id = unlocked.volume_id;
                     save_or_log(*job);

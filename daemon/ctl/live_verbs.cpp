@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/ctl/live_verbs.hpp"
 
-#include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <map>
 #include <utility>
@@ -16,6 +14,8 @@
 
 #include "daemon/base/clock.hpp"
 #include "daemon/bus/names.hpp"
+#include "daemon/ctl/interrupt.hpp"
+#include "daemon/ctl/progress_line.hpp"
 #include "daemon/ctl/show_verbs.hpp"
 
 namespace dray::ctl {
@@ -23,17 +23,6 @@ namespace {
 
 constexpr Microseconds kRedraw = std::chrono::milliseconds(250);
 constexpr Microseconds kLook = std::chrono::seconds(2);
-constexpr std::size_t kBar = 20;
-
-volatile sig_atomic_t g_is_interrupted = 0;
-void interrupted(int /*signal*/) { g_is_interrupted = 1; }
-
-void catch_interrupt() {
-    struct sigaction action {};
-    action.sa_handler = interrupted;
-    sigaction(SIGINT, &action, nullptr);
-    sigaction(SIGTERM, &action, nullptr);
-}
 
 bool is_finished(const Properties& job) {
     return job.text("State") == "Completed" || job.text("State") == "Closed";
@@ -78,13 +67,7 @@ DriveLine drive_line(const Properties& job, const Properties& drive) {
     if (!drive.text("CopyStatus").empty() && drive.text("CopyStatus") != drive.text("State"))
         result.state += ", " + drive.text("CopyStatus");
     result.tenth = static_cast<int>(part * 10);
-    const auto filled = static_cast<std::size_t>(part * kBar);
-    std::string numbers;
-    if (total != 0)
-        numbers = fmt::format("[{}{}] {:3}%  {} of {}", std::string(filled, '#'),
-                              std::string(kBar - std::min(filled, kBar), '.'),
-                              static_cast<int>(std::floor(part * 100)),
-                              format_bytes(drive.number("BytesDone")), format_bytes(total));
+    std::string numbers = total == 0 ? "" : progress_bar(drive.number("BytesDone"), total);
     if (drive.number("BytesPerSecond") != 0)
         numbers += fmt::format("  {}/s", format_bytes(drive.number("BytesPerSecond")));
     if (drive.number("RemainingUSec") != 0)
@@ -162,13 +145,13 @@ bool waits_for_hand_back(const Properties& job) { return job.text("State") == "P
 }  // namespace
 
 Result<int> watch(Client& client, const OutputOptions& output, const std::string& job) {
-    catch_interrupt();
+    catch_interrupts();
     DRAY_TRY(client.subscribe());
     Screen screen(is_lively(STDOUT_FILENO));
     const SystemClock clock;
     std::string path;
     bool is_told = false;
-    while (g_is_interrupted == 0) {
+    while (!is_interrupted()) {
         Result<std::vector<std::string>> paths = std::vector<std::string>{};
         if (job.empty()) {
             paths = client.job_paths();
@@ -199,7 +182,7 @@ Result<int> watch(Client& client, const OutputOptions& output, const std::string
         // Signals come in bursts: look again when they do, but not more often than eyes need.
         const Microseconds until = clock.since_boot() + kRedraw;
         DRAY_LET([[maybe_unused]] const bool changed, client.wait_for_change(kLook));
-        for (Microseconds now = clock.since_boot(); g_is_interrupted == 0 && now < until;
+        for (Microseconds now = clock.since_boot(); !is_interrupted() && now < until;
              now = clock.since_boot()) {
             DRAY_LET([[maybe_unused]] const bool more, client.wait_for_change(until - now));
         }
@@ -210,13 +193,13 @@ Result<int> watch(Client& client, const OutputOptions& output, const std::string
 
 Result<int> wait_for_job(Client& client, const OutputOptions& output, const std::string& job,
                          std::optional<Microseconds> timeout) {
-    catch_interrupt();
+    catch_interrupts();
     DRAY_TRY(client.subscribe());
     const SystemClock clock;
     const Microseconds end = clock.since_boot() + timeout.value_or(Microseconds(0));
     std::string state = "not known";
     bool was_seen = false;
-    while (g_is_interrupted == 0) {
+    while (!is_interrupted()) {
         const Result<std::string> path = client.job_path(job);
         if (!path && (!is_away(path) || !was_seen))
             return fail(Error(path.error()));

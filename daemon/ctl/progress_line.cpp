@@ -28,13 +28,16 @@ std::size_t columns() {
 
 }  // namespace
 
-std::string progress_text(Bytes done, Bytes total, Microseconds elapsed) {
+std::string progress_bar(Bytes done, Bytes total) {
     const double part =
         total == 0 ? 1 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
     const auto filled = static_cast<std::size_t>(part * kBar);
-    std::string text = fmt::format(
-        "[{}{}] {:3}%  {} of {}", std::string(filled, '#'), std::string(kBar - filled, '.'),
-        static_cast<int>(std::floor(part * 100)), format_bytes(done), format_bytes(total));
+    return fmt::format("[{}{}] {:3}%  {} of {}", std::string(filled, '#'), std::string(kBar - filled, '.'),
+                       static_cast<int>(std::floor(part * 100)), format_bytes(done), format_bytes(total));
+}
+
+std::string progress_text(Bytes done, Bytes total, Microseconds elapsed) {
+    std::string text = progress_bar(done, total);
     if (elapsed < kSettled || done == 0)
         return text;
     const double seconds = std::chrono::duration<double>(elapsed).count();

@@ -33,7 +33,9 @@ private:
     Microseconds next_;
 };
 
-/// "[#####...............]  25%  1.0GiB of 4.0GiB  512MiB/s  6s left".
+/// "[#####...............]  25%  1.0GiB of 4.0GiB".
+std::string progress_bar(Bytes done, Bytes total);
+/// The same with speed and time left: "[#####...............]  25%  1.0GiB of 4.0GiB  512MiB/s  6s left".
 std::string progress_text(Bytes done, Bytes total, Microseconds elapsed);
 
 }  // namespace dray::ctl

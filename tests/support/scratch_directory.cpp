@@ -8,7 +8,8 @@
 namespace dray::test {
 
 ScratchDirectory::ScratchDirectory() {
-    std::string name = "/var/tmp/dray-test.XXXXXX";
+    const char* base = std::getenv("TMPDIR");
+    std::string name = std::string(base != nullptr ? base : "/var/tmp") + "/dray-test.XXXXXX";
     if (mkdtemp(name.data()) == nullptr)
         throw std::runtime_error("cannot make a scratch directory");
     path_ = name;

@@ -17,19 +17,6 @@
 
 namespace dray::test {
 
-ScratchDirectory::ScratchDirectory() {
-    const char* base = std::getenv("TMPDIR");
-    std::string name = std::string(base != nullptr ? base : "/var/tmp") + "/dray-drive-test-XXXXXX";
-    if (mkdtemp(name.data()) == nullptr)
-        throw std::runtime_error("cannot make a scratch directory");
-    path_ = name;
-}
-
-ScratchDirectory::~ScratchDirectory() {
-    std::error_code ignored;  // leaving files behind does no harm to the test
-    std::filesystem::remove_all(path_, ignored);
-}
-
 void run(const std::string& command) {
     ASSERT_EQ(std::system((command + " >/dev/null 2>&1").c_str()), 0) << command;
 }

@@ -5,29 +5,14 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "daemon/base/file_descriptor.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace dray::test {
-
-/// A directory that goes away at the end of the test. On a disk, not in memory: memory file systems hide
-/// mistakes in alignment.
-class ScratchDirectory {
-public:
-    ScratchDirectory();
-    ScratchDirectory(const ScratchDirectory&) = delete;
-    ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-    ~ScratchDirectory();
-    std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-    const std::filesystem::path& path() const { return path_; }
-
-private:
-    std::filesystem::path path_;
-};
 
 /// Runs a program and fails the test if it fails.
 void run(const std::string& command);

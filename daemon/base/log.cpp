@@ -80,7 +80,12 @@ void write(Level level, std::string_view line) {
         return;
     constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info,
                                                      spdlog::level::warn, spdlog::level::err};
-    logger().log(kLevels[static_cast<int>(level)], spdlog::string_view_t(line.data(), line.size()));
+    // Names come from drives: a line break or an escape in one must not look like a line of ours.
+    std::string clean(line);
+    for (char& character : clean)
+        if (static_cast<unsigned char>(character) < 0x20 || character == 0x7F)
+            character = '?';
+    logger().log(kLevels[static_cast<int>(level)], spdlog::string_view_t(clean.data(), clean.size()));
 }
 
 }  // namespace dray::log

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <utility>
 
@@ -17,12 +20,18 @@ Result<void> install_list() {
     // Open files: the journal, the spool, a store's files.
     filter.allow({SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64), SCMP_SYS(preadv), SCMP_SYS(write),
                   SCMP_SYS(writev), SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(pwritev2),
-                  SCMP_SYS(lseek), SCMP_SYS(close), SCMP_SYS(close_range), SCMP_SYS(dup), SCMP_SYS(fcntl),
+                  SCMP_SYS(lseek), SCMP_SYS(close), SCMP_SYS(close_range), SCMP_SYS(dup),
                   SCMP_SYS(flock), SCMP_SYS(fstat), SCMP_SYS(fstatfs), SCMP_SYS(ftruncate),
                   SCMP_SYS(fallocate), SCMP_SYS(fadvise64), SCMP_SYS(copy_file_range), SCMP_SYS(sendfile),
                   SCMP_SYS(splice), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(syncfs),
-                  SCMP_SYS(sync_file_range), SCMP_SYS(fchmod), SCMP_SYS(fchown), SCMP_SYS(getdents64),
-                  SCMP_SYS(ioctl)});
+                  SCMP_SYS(sync_file_range), SCMP_SYS(fchmod), SCMP_SYS(fchown), SCMP_SYS(getdents64)});
+    // Not those by which signals are sent (F_SETOWN).
+    for (const int command : {F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW,
+                              F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GET_SEALS, F_ADD_SEALS})
+        filter.allow_if(SCMP_SYS(fcntl), {1, SCMP_CMP_EQ, static_cast<scmp_datum_t>(command), 0});
+    // drayd may run as the same user: limits and signals reach this process alone.
+    filter.allow_if(SCMP_SYS(prlimit64), {0, SCMP_CMP_EQ, 0, 0});
+    filter.allow_if(SCMP_SYS(tgkill), {0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(getpid()), 0});
     // Names; which of them, Landlock decides.
     filter.allow({SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(open), SCMP_SYS(newfstatat), SCMP_SYS(stat),
                   SCMP_SYS(lstat), SCMP_SYS(statx), SCMP_SYS(statfs), SCMP_SYS(access), SCMP_SYS(faccessat),
@@ -42,9 +51,9 @@ Result<void> install_list() {
                   SCMP_SYS(shutdown), SCMP_SYS(socketpair)});
     // The process itself, and the time.
     filter.allow({SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigtimedwait),
-                  SCMP_SYS(sigaltstack), SCMP_SYS(tgkill), SCMP_SYS(exit_group), SCMP_SYS(getpid),
+                  SCMP_SYS(sigaltstack), SCMP_SYS(exit_group), SCMP_SYS(getpid),
                   SCMP_SYS(getppid), SCMP_SYS(gettid), SCMP_SYS(getuid), SCMP_SYS(geteuid),
-                  SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(prctl), SCMP_SYS(prlimit64),
+                  SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(prctl),
                   SCMP_SYS(getrlimit), SCMP_SYS(getrusage), SCMP_SYS(sched_yield), SCMP_SYS(getrandom),
                   SCMP_SYS(sysinfo), SCMP_SYS(uname), SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres),
                   SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep), SCMP_SYS(gettimeofday),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 
 #include <cerrno>
 
@@ -25,8 +26,11 @@ Result<void> box_unlocking(bool may_format) {
     filter.allow({SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn), SCMP_SYS(exit_group), SCMP_SYS(getrandom),
                   SCMP_SYS(sysinfo), SCMP_SYS(uname), SCMP_SYS(clock_gettime), SCMP_SYS(getpid),
                   SCMP_SYS(gettid), SCMP_SYS(getrusage)});
-    // Formatting goes on in this process, which then shuts itself in the serving box.
-    filter.allow({SCMP_SYS(prctl), SCMP_SYS(seccomp)});
+    if (may_format) {
+        // Formatting goes on in this process, which then shuts itself in the serving box.
+        filter.allow_if(SCMP_SYS(prctl), {0, SCMP_CMP_EQ, PR_SET_NO_NEW_PRIVS, 0});
+        filter.allow({SCMP_SYS(seccomp)});
+    }
     filter.refuse({SCMP_SYS(openat2), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2),
                    SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(statx)},
                   EACCES);

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,10 +68,6 @@ std::vector<std::string> small_environment() {
     _exit(127);
 }
 
-Error died() { return {ErrorKind::Gone, "dray-drive has ended unexpectedly"}; }
-
-Error out_of_turn() { return {ErrorKind::Corrupt, "dray-drive sent a message out of turn"}; }
-
 }  // namespace
 
 Result<Child> spawn(int device_fd, int key_fd) {
@@ -97,6 +95,22 @@ Result<Child> spawn(int device_fd, int key_fd) {
     return child;
 }
 
+Error Client::died() {
+    is_broken_ = true;
+    return {ErrorKind::Gone, "dray-drive has ended unexpectedly"};
+}
+
+Error Client::out_of_turn() {
+    is_broken_ = true;
+    return {ErrorKind::Corrupt, "dray-drive sent a message out of turn"};
+}
+
+void Client::set_patience(Microseconds patience) {
+    const timeval time{static_cast<time_t>(patience.count() / 1'000'000),
+                       static_cast<suseconds_t>(patience.count() % 1'000'000)};
+    (void)setsockopt(socket_.fd(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);  // valid for every socket
+}
+
 Client::Client(MessageSocket socket, SharedMemory ring)
     : socket_(std::move(socket)), ring_(std::move(ring)) {}
 
@@ -105,7 +119,7 @@ Result<Client> Client::connect(MessageSocket socket, Setup setup) {
     DRAY_LET(SharedMemory ring, SharedMemory::map(memory.get(), setup.ring_size));
     const std::array<int, 1> descriptors{memory.get()};
     if (!socket.send(encode(ToDrive(setup)), descriptors))
-        return fail(died());
+        return fail(ErrorKind::Gone, "dray-drive has ended unexpectedly");
     return Client(std::move(socket), std::move(ring));
 }
 
@@ -115,7 +129,10 @@ Result<Unlocked> Client::begin(const ToDrive& message, std::string* status) {
     Result<Message> received = socket_.receive();
     if (!received)
         return fail(died());
-    DRAY_LET(FromDrive answer, decode_from_drive(received->bytes));
+    Result<FromDrive> decoded = decode_from_drive(received->bytes);
+    if (!decoded)
+        return fail(out_of_turn());
+    FromDrive& answer = *decoded;
     if (auto* unlocked = std::get_if<Unlocked>(&answer))
         return std::move(*unlocked);
     if (const auto* failed = std::get_if<UnlockFailed>(&answer)) {
@@ -148,8 +165,10 @@ Result<void> Client::submit(std::span<const Request> requests) {
 }
 
 Result<std::vector<Reply>> Client::replies_of(const Message& message) {
-    DRAY_LET(FromDrive answer, decode_from_drive(message.bytes));
-    auto* replies = std::get_if<Replies>(&answer);
+    Result<FromDrive> answer = decode_from_drive(message.bytes);
+    if (!answer)
+        return fail(out_of_turn());
+    auto* replies = std::get_if<Replies>(&*answer);
     if (replies == nullptr)
         return fail(out_of_turn());
     return std::move(replies->replies);
@@ -158,7 +177,7 @@ Result<std::vector<Reply>> Client::replies_of(const Message& message) {
 Result<std::vector<Reply>> Client::receive() {
     Result<Message> message = socket_.receive();
     if (!message)
-        return fail(message.error().kind() == ErrorKind::Gone ? died() : message.error());
+        return fail(died());
     DRAY_LET(std::vector<Reply> replies, replies_of(*message));
     DRAY_LET(std::vector<Reply> more, try_receive());
     std::move(more.begin(), more.end(), std::back_inserter(replies));
@@ -174,7 +193,7 @@ Result<std::vector<Reply>> Client::try_receive() {
             // What came before the end still counts; the end shows at the next call.
             if (!all.empty())
                 return all;
-            return fail(message.error().kind() == ErrorKind::Gone ? died() : message.error());
+            return fail(died());
         }
         const std::optional<Message>& waiting = *message;
         if (!waiting)

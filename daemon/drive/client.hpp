@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "daemon/base/memfd.hpp"
+#include "daemon/base/units.hpp"
 #include "daemon/drive/protocol.hpp"
 
 namespace dray::drive {
@@ -30,6 +31,10 @@ public:
 
     std::span<std::byte> ring() const { return ring_.bytes(); }
     int fd() const { return socket_.fd(); }
+    /// dray-drive has ended or sent what is no message: an error of kind Gone is not about the device then.
+    bool is_broken() const { return is_broken_; }
+    /// From now on a reply that does not come for so long counts as dray-drive's end.
+    void set_patience(Microseconds patience);
 
     /// Blocks until the volume is open (up to the unlock's cost). The error carries the kind; `status`,
     /// unless null, receives the 6.3 word. Gone: dray-drive has died.
@@ -54,9 +59,12 @@ private:
     Client(MessageSocket socket, SharedMemory ring);
     Result<Unlocked> begin(const ToDrive& message, std::string* status);
     Result<Reply> ask(const Request& request);
-    static Result<std::vector<Reply>> replies_of(const Message& message);
+    Result<std::vector<Reply>> replies_of(const Message& message);
+    Error died();
+    Error out_of_turn();
     MessageSocket socket_;
     SharedMemory ring_;
+    bool is_broken_ = false;
 };
 
 }  // namespace dray::drive

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <csignal>
 #include <ctime>
@@ -84,6 +86,23 @@ Result<void> give_up(Peer& peer, const Error& error, const std::string& status) 
     return peer.socket.send(encode(FromDrive(UnlockFailed{to_failure(error), status})));
 }
 
+bool is_allowed(const volume::VolumeIdentity& identity, const volume::UnlockPolicy& policy) {
+    if (identity.type == "plain")
+        return policy.allow_plain;
+    const auto same = [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); };
+    return (identity.type == "luks1" || identity.type == "luks2") &&
+           (policy.volume_id.empty() || std::ranges::equal(identity.id, policy.volume_id, same));
+}
+
+/// What a reader can take at most, whoever has got hold of it: the ring, directories, maps of files.
+void limit_memory([[maybe_unused]] Bytes ring) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    constexpr Bytes kReader = 768 * kMiB;
+    const rlimit memory{ring + kReader, ring + kReader};
+    (void)setrlimit(RLIMIT_AS, &memory);  // lowering a limit does not fail
+#endif
+}
+
 Result<void> serve_reading(Peer& peer, const Unlock& unlock) {
     Result<std::unique_ptr<volume::DeviceFile>> device =
         volume::DeviceFile::open(FileDescriptor(kDeviceFd));
@@ -98,6 +117,7 @@ Result<void> serve_reading(Peer& peer, const Unlock& unlock) {
     // Only the child needs the key, and only formatting the lock.
     key = FileDescriptor();
     close(kLockFd);
+    limit_memory(peer.setup.ring_size);
     DRAY_TRY(confine::box_serving(false));
 
     auto answer = child.wait(peer.socket.fd());
@@ -106,6 +126,10 @@ Result<void> serve_reading(Peer& peer, const Unlock& unlock) {
     if (!*answer)
         return give_up(peer, answer->error().error, answer->error().status);
     volume::UnlockedVolume& unlocked = **answer;
+    // The child has parsed a hostile header: what it says is looked at once more.
+    if (!is_allowed(unlocked.identity, policy))
+        return give_up(peer, {ErrorKind::Corrupt, "the unlocking process answered with another volume"},
+                       volume::kUnlockVolumeFailed);
 
     std::unique_ptr<volume::BlockDevice> luks;
     if (unlocked.identity.type != "plain") {

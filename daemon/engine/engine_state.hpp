@@ -86,6 +86,7 @@ struct JobEngine::State {
     /// Which device is which drive, what has arrived, and what can start now.
     void settle();
     bool receive_arrivals();
+    void turn_cancelled_away(Job& job);
     void sources_settled();
     void probe_stores();
 
@@ -102,7 +103,15 @@ struct JobEngine::State {
     void heard_progress(Job& job, Drive& drive, Copy& copy, const transfer::Progress& progress);
     void ended(const std::string& key);
     void import_ended(Job& job, Drive& drive, const Copy& copy);
-    void crashed(Job& job, Drive& drive, const Copy& copy, const std::string& how);
+    /// What is told of a pair that died, and what counts.
+    struct Crash {
+        std::string device_id;
+        std::string file;
+        std::uint64_t pieces_journaled = 0;
+    };
+    static Crash crash_of(const Copy& copy);
+    void crashed(Job& job, Drive& drive, const Crash& crash, const std::string& how);
+    void pause(const Job& job, const Drive& drive, Microseconds length, std::optional<Crash> crash);
     void device_went(Job& job, Drive& drive);
     void grant_unlock();
     void check_ended(const std::string& store);
@@ -127,6 +136,10 @@ struct JobEngine::State {
     std::function<void()> stopped;
     EventSource scheduling;
     EventSource settling;
+    /// Drives that are left alone for a moment, by copy_key.
+    std::map<std::string, EventSource> pausing;
+    /// How often a drive's device was in use elsewhere, by copy_key.
+    std::map<std::string, unsigned> busy;
     EventSource sources_settling;
     EventSource probing;
     EventSource stop_limit;

@@ -164,15 +164,26 @@ Result<void> JobEngine::State::cancel(Job& job, std::optional<DrainMode> drain) 
         if (Copy* copy = copy_of(job, drive); copy != nullptr && drive.is_draining) {
             copy->process->send(transfer::Drain{mode});
             observer.drive_changed(job, drive, Change::State);
-        } else if (drive.state == DriveState::Received && !drive.is_draining && copy == nullptr) {
-            if (drive.started == TimePoint())
-                finish(job, drive, DriveState::CompletedMoreInfo, "Cancelled", "cancelled");
-            else
-                abandon(job, drive, "Cancelled", "cancelled");
         }
     }
+    turn_cancelled_away(job);
     settling = loop.soon([this] { settle(); });
     return {};
+}
+
+// Drives of a cancelled job that wait for a copy get none. Looked at again and again, because nothing but their state
+// tells of it after a restart.
+void JobEngine::State::turn_cancelled_away(Job& job) {
+    if (!job.is_cancel_requested || is_stopping || job.state == JobState::Packaging || is_over(job))
+        return;
+    for (Drive& drive : job.drives) {
+        if (drive.state != DriveState::Received || drive.is_draining || copy_of(job, drive) != nullptr)
+            continue;
+        if (drive.started == TimePoint())
+            finish(job, drive, DriveState::CompletedMoreInfo, "Cancelled", "cancelled");
+        else
+            abandon(job, drive, "Cancelled", "cancelled");
+    }
 }
 
 bool JobEngine::State::receive_arrivals() {
@@ -217,9 +228,12 @@ void JobEngine::State::settle() {
         }
         is_again = receive_arrivals();
     }
-    for (auto& [name, job] : jobs)
-        if (!is_over(*job))
-            advance(*job);
+    for (auto& [name, job] : jobs) {
+        if (is_over(*job))
+            continue;
+        turn_cancelled_away(*job);
+        advance(*job);
+    }
     is_settling = false;
     schedule_soon();
 }
@@ -237,7 +251,8 @@ void JobEngine::State::sources_settled() {
 void JobEngine::State::probe_stores() {
     for (auto& [name, job] : jobs)
         for (Drive& drive : job->drives)
-            if (drive.is_faulted && may_mend_itself(drive.fault_kind) && takes_drives(*job)) {
+            if (drive.is_faulted && may_mend_itself(drive.fault_kind) &&
+                (takes_drives(*job) || (drive.is_draining && !drive.is_finished()))) {
                 drive.is_faulted = false;
                 drive.fault_reason.clear();
                 drive.fault_kind.clear();

@@ -153,7 +153,7 @@ void TransferProcess::send(const transfer::ToTransfer& message) {
 void TransferProcess::kill() {
     for (const pid_t pid : {transfer_, drive_})
         if (pid > 0)
-            ::kill(pid, SIGKILL);
+            ::kill(-pid, SIGKILL);
 }
 
 void TransferProcess::read_messages() {
@@ -177,10 +177,12 @@ void TransferProcess::read_messages() {
 }
 
 void TransferProcess::child_ended(pid_t& pid) {
+    // Each leads a group: a child of its own (the one that unlocks) does not outlive it.
+    ::kill(-pid, SIGKILL);
     pid = -1;
     // Each lives by its socket to the other, but a stopped or hung one would not notice.
     if (transfer_ < 0 && drive_ > 0)
-        ::kill(drive_, SIGKILL);
+        ::kill(-drive_, SIGKILL);
     if (transfer_ > 0 || drive_ > 0)
         return;
     if (readable_)

@@ -26,6 +26,9 @@ constexpr Microseconds kGoneLimit = std::chrono::seconds(3);
 constexpr Microseconds kAnnounceEvery = std::chrono::seconds(1);
 constexpr Microseconds kSaveEvery = std::chrono::seconds(5);
 constexpr std::uint32_t kMaxCrashes = 3;
+/// A device that somebody else has open is tried again so often before it is a fault.
+constexpr Microseconds kBusyPause = std::chrono::seconds(1);
+constexpr unsigned kBusyTries = 10;
 
 /// A serial number as a file name: what might mean something to a path is written as %XX.
 std::string file_name(const std::string& serial) {
@@ -38,6 +41,18 @@ std::string file_name(const std::string& serial) {
             name += fmt::format("%{:02x}", byte);
     }
     return name;
+}
+
+/// While a pair runs it may not have come yet to what an earlier one had done: what is done never falls. Its last
+/// word counts as it is.
+void take_counters(Drive& drive, const Counters& counters, bool is_last) {
+    const Counters before = drive.counters;
+    drive.counters = counters;
+    if (is_last || before.bytes_total != counters.bytes_total)
+        return;
+    drive.counters.bytes_done = std::max(before.bytes_done, counters.bytes_done);
+    drive.counters.blobs_done = std::max(before.blobs_done, counters.blobs_done);
+    drive.counters.blobs_failed = std::max(before.blobs_failed, counters.blobs_failed);
 }
 
 /// In udev's words, so that images and disks read alike.
@@ -111,7 +126,8 @@ void JobEngine::State::schedule() {
             job->state != JobState::Transferring)
             continue;
         for (Drive& drive : job->drives) {
-            if (drive.state != DriveState::Received || copy_of(*job, drive) != nullptr)
+            if (drive.state != DriveState::Received || copy_of(*job, drive) != nullptr ||
+                pausing.contains(copy_key(*job, drive)))
                 continue;
             const DeviceEntry* device = devices.device_of(*job, drive);
             // A drain whose disk is gone ends here (rules.md 19); so does a pair that keeps dying.
@@ -191,6 +207,7 @@ Result<std::unique_ptr<TransferProcess>> JobEngine::State::start_process(const J
 }
 
 Result<void> JobEngine::State::start_copy(Job& job, Drive& drive, const DeviceEntry& device) {
+    const std::string key = copy_key(job, drive);
     auto copy = std::make_unique<Copy>();
     copy->job = job.name;
     copy->serial = drive.serial;
@@ -203,17 +220,21 @@ Result<void> JobEngine::State::start_copy(Job& job, Drive& drive, const DeviceEn
     drive.copy_status = "Unlocking";
     DRAY_TRY(save(job));
     Result<std::unique_ptr<TransferProcess>> process = start_process(job, drive, *copy, &device);
-    if (!process && process.error().kind() == ErrorKind::Gone) {
+    // Gone: its `remove` is on the way. Busy: the pair before it may not have let go of it yet (rules.md 9).
+    const bool is_gone = !process && process.error().kind() == ErrorKind::Gone;
+    if (is_gone || (!process && process.error().kind() == ErrorKind::Busy && busy[key]++ < kBusyTries)) {
         set_state(job, drive, DriveState::Received);
         save_or_log(job);
         tell(job, drive, Change::State);
         log::info("job {}, drive {}: {}", job.name, drive.serial, process.error().text());
+        pause(job, drive, is_gone ? kGoneLimit : kBusyPause, {});
         return {};
     }
+    busy.erase(key);
     if (!process)
         return fail(std::move(process.error()), "cannot start copying drive {}", drive.serial);
     copy->process = *std::move(process);
-    copies[copy_key(job, drive)] = std::move(copy);
+    copies[key] = std::move(copy);
     observer.device_changed(*devices.find(device.device.id));
     tell(job, drive, Change::State);
     observer.transfers_changed();
@@ -256,7 +277,7 @@ void JobEngine::State::heard(const std::string& key, const transfer::FromTransfe
                 copy.is_unlocking = false;
                 copy.unlock_limit.reset();
                 if (const DeviceEntry* device = devices.find(copy.device_id);
-                    device != nullptr && device->device.is_image && device->device.signature.empty()) {
+                    !unlocked.volume_type.empty() && device != nullptr && device->device.is_image && device->device.signature.empty()) {
                     devices.set_signature(copy.device_id, signature_of(unlocked));
                     observer.device_changed(*device);
                 }
@@ -286,14 +307,8 @@ void JobEngine::State::heard_progress(Job& job, Drive& drive, Copy& copy, const 
     copy.pieces_journaled = progress.pieces_journaled;
     // Before the manifest was looked through there are no totals; what was known before stays then. After a
     // power cut the journal may know a second less than we announced: what is done is never taken back.
-    if (progress.counters.bytes_total != 0 || progress.counters.blobs_total != 0) {
-        const Counters before = drive.counters;
-        drive.counters = progress.counters;
-        if (before.bytes_total == progress.counters.bytes_total) {
-            drive.counters.bytes_done = std::max(before.bytes_done, progress.counters.bytes_done);
-            drive.counters.blobs_done = std::max(before.blobs_done, progress.counters.blobs_done);
-        }
-    }
+    if (progress.counters.bytes_total != 0 || progress.counters.blobs_total != 0)
+        take_counters(drive, progress.counters, false);
     copy.rate.add(now, progress.counters.bytes_done);
     if (progress.pieces_journaled > 0)
         drive.crashes = 0;
@@ -362,6 +377,10 @@ void JobEngine::State::ended(const std::string& key) {
     settle();
 }
 
+JobEngine::State::Crash JobEngine::State::crash_of(const Copy& copy) {
+    return {copy.device_id, copy.file, copy.pieces_journaled};
+}
+
 void JobEngine::State::import_ended(Job& job, Drive& drive, const Copy& copy) {
     if (!copy.report) {
         if (copy.is_unlock_late)
@@ -372,11 +391,12 @@ void JobEngine::State::import_ended(Job& job, Drive& drive, const Copy& copy) {
             set_state(job, drive, DriveState::Received);
             return save_or_log(job);
         }
-        return crashed(job, drive, copy, "its processes died");
+        return crashed(job, drive, crash_of(copy), "its processes died");
     }
     const transfer::Report& report = *copy.report;
+    const bool is_end = report.ending == Ending::Finished || report.ending == Ending::Cancelled;
     if (report.counters.bytes_total != 0 || report.counters.blobs_total != 0)
-        drive.counters = report.counters;
+        take_counters(drive, report.counters, is_end);
     if (!report.error_log_uri.empty())
         drive.error_log_uri = report.error_log_uri;
     if (!report.verbose_log_uri.empty())
@@ -393,7 +413,15 @@ void JobEngine::State::import_ended(Job& job, Drive& drive, const Copy& copy) {
         }
         case Ending::Cancelled:
             return finish(job, drive, DriveState::CompletedMoreInfo, "Cancelled", "cancelled");
-        case Ending::DeviceGone: return device_went(job, drive);
+        case Ending::DeviceGone: {
+            // Without a `remove` soon after, the device is there and only its pair says otherwise: that counts as a
+            // crash, or a drive that lies would be started for ever.
+            const bool is_here = !copy.is_device_gone;
+            device_went(job, drive);
+            if (is_here)
+                pause(job, drive, kGoneLimit, crash_of(copy));
+            return;
+        }
         case Ending::Stopped:
             set_state(job, drive, DriveState::Received);
             save_or_log(job);
@@ -402,14 +430,30 @@ void JobEngine::State::import_ended(Job& job, Drive& drive, const Copy& copy) {
             if (copy.is_device_gone)
                 return device_went(job, drive);
             if (report.kind == ErrorKind::Internal)
-                return crashed(job, drive, copy, report.message);
+                return crashed(job, drive, crash_of(copy), report.message);
             return fault(job, drive, report.kind, report.message);
     }
 }
 
-void JobEngine::State::crashed(Job& job, Drive& drive, const Copy& copy, const std::string& how) {
-    drive.crashes = copy.pieces_journaled > 0 ? 1 : drive.crashes + 1;
-    const std::string file = copy.file.empty() ? "" : fmt::format(" while it read {}", copy.file);
+// Nothing is started for the drive meanwhile. With a `copy` whose device is still there afterwards, that copy counts as
+// crashed.
+void JobEngine::State::pause(const Job& job, const Drive& drive, Microseconds length, std::optional<Crash> crash) {
+    const std::string key = copy_key(job, drive);
+    pausing[key] = loop.after(length, [this, key, job_name = job.name, serial = drive.serial, crash] {
+        const EventSource done = std::move(pausing[key]);
+        pausing.erase(key);
+        Job* found = find(job_name);
+        Drive* paused = found == nullptr ? nullptr : found->find_drive(serial);
+        if (paused != nullptr && crash && devices.find(crash->device_id) != nullptr &&
+            paused->state == DriveState::Received)
+            crashed(*found, *paused, *crash, "its device did not answer");
+        settle();
+    });
+}
+
+void JobEngine::State::crashed(Job& job, Drive& drive, const Crash& crash, const std::string& how) {
+    drive.crashes = crash.pieces_journaled > 0 ? 1 : drive.crashes + 1;
+    const std::string file = crash.file.empty() ? "" : fmt::format(" while it read {}", crash.file);
     log::warning("job {}, drive {}: {}{}; {}", job.name, drive.serial, how, file,
                  drive.crashes < kMaxCrashes ? "it starts again where it was"
                                              : "three times without a new piece, so the drive ends here");

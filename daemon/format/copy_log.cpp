@@ -86,6 +86,16 @@ std::string_view to_string(SideFileOutcome outcome) {
     return kSideFileWords.at(static_cast<std::size_t>(outcome));
 }
 
+bool is_drive_failure(std::string_view status) {
+    constexpr auto kWords = std::to_array<std::string_view>(
+        {"DiskNotFound", "VolumeNotNtfs", "DiskOperationFailed", "BitLockerVolumeNotFound", "BitLockerNotActivated",
+         "BitLockerProtectorNotFound", "BitLockerKeyInvalid", "BitLockerUnlockVolumeFailed", "BitLockerFailed",
+         "ManifestNameInvalid", "ManifestNameTooLong", "ManifestNotFound", "ManifestAccessDenied",
+         "ManifestCorrupted", "ManifestFormatInvalid", "ManifestDriveIdMismatch", "ReadManifestFailed",
+         "BlobListFormatInvalid", "BlobRequestForbidden", "InternalError"});
+    return std::ranges::find(kWords, status) != kWords.end();
+}
+
 CopyLogWriter::CopyLogWriter(Sink sink, std::string_view drive_id, bool is_verbose)
     : sink_(std::move(sink)), is_verbose_(is_verbose), drive_id_(drive_id) {}
 

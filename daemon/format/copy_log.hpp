@@ -63,6 +63,10 @@ std::string_view to_string(DispositionOutcome outcome);
 std::string_view to_string(PieceOutcome outcome);
 std::string_view to_string(SideFileOutcome outcome);
 
+/// Whether it is a word of 6.3 for a drive that failed as a whole. Words that come from dray-drive are looked at:
+/// none of them may say that all is well.
+bool is_drive_failure(std::string_view status);
+
 /// One blob's line in a log.
 struct LogBlob {
     const ManifestBlob* blob = nullptr;

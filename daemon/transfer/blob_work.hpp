@@ -27,6 +27,8 @@ struct BlobWork {
     std::uint32_t file = 0;
     std::optional<Bytes> file_size;
     std::optional<Error> open_error;
+    /// One answer to an Open; a second one is a lie.
+    bool is_open_answered = false;
     /// Null for a blob that goes in one request.
     std::unique_ptr<store::BlobWriter> writer;
     /// nullopt: not dealt with yet.
@@ -40,8 +42,15 @@ struct BlobWork {
     /// Nothing more will be asked of the drive for it.
     bool is_issued = false;
     bool is_finishing = false;
-    /// Of the piece that is coming in several parts: their hash so far; none once a part could not be read.
-    std::optional<Digest> digest;
+    /// The store does not want this blob; it ends when nothing of it is under way any more.
+    bool is_refused = false;
+    /// What has come of pieces in several parts: the hash so far, and where the next part begins. A piece with a
+    /// part that could not be read is not listed any more.
+    struct Partial {
+        Digest digest{DigestKind::Md5};
+        Bytes next = 0;
+    };
+    std::map<std::size_t, Partial> partials;
     /// Parts of a piece that the store has not taken yet; a piece in one part is not listed.
     std::map<std::size_t, unsigned> parts_left;
     Bytes bytes_counted = 0;
@@ -81,6 +90,10 @@ struct Part {
     Bytes ring_offset = 0;
     bool is_first = false;
     bool is_last = false;
+    /// Of a part that is not a whole piece: its own hash, of the very bytes that went into the piece's.
+    Md5Hash md5{};
+
+    bool is_piece() const { return is_first && is_last; }
 };
 
 }  // namespace dray::transfer

@@ -18,6 +18,8 @@ using format::PieceOutcome;
 
 /// Blobs in flight: enough small ones to keep every lane busy while as many are being read.
 constexpr std::size_t kMaxBlobs = 128;
+/// Their pieces: a hundred bytes each.
+constexpr std::size_t kMaxPieces = 200'000;
 constexpr Bytes kSyncBytes = 64 * kMiB;
 constexpr auto kSyncInterval = std::chrono::seconds(1);
 /// A file system may stamp a rename with a coarser clock than the one the intent was taken from.
@@ -26,46 +28,6 @@ constexpr Microseconds kStampSlack = std::chrono::seconds(1);
 BlobOutcome outcome_of_path(ErrorKind kind) {
     return kind == ErrorKind::LimitReached ? BlobOutcome::FileNameTooLong : BlobOutcome::FileNameInvalid;
 }
-
-/// The store's content is made to survive a power cut once a second or every 64 MiB; what the journal says
-/// survives it from then on.
-class Syncer {
-public:
-    Syncer(store::BlobStore& store, Journal& journal, const ProgressCounters& progress)
-        : thread_([this, &store, &journal, &progress](const std::stop_token& stop) {
-              pthread_setname_np(pthread_self(), "sync");
-              std::unique_lock lock(mutex_);
-              Bytes synced = 0;
-              while (!stop.stop_requested() && !failure_) {
-                  for (int tenth = 0; tenth < 10 && !stop.stop_requested(); ++tenth) {
-                      never_.wait_for(lock, stop, kSyncInterval / 10, [] { return false; });
-                      if (progress.bytes_done - std::min<Bytes>(synced, progress.bytes_done) >= kSyncBytes)
-                          break;
-                  }
-                  synced = progress.bytes_done;
-                  const std::uint64_t mark = journal.mark();
-                  lock.unlock();
-                  Result<void> result = store.sync();
-                  lock.lock();
-                  if (result)
-                      journal.mark_synced(mark);
-                  else
-                      failure_ = std::move(result.error());
-              }
-          }) {}
-
-    /// A medium says only once that it lost something: from then on nothing that was not synced counts.
-    std::optional<Error> failure() const {
-        const std::lock_guard lock(mutex_);
-        return failure_;
-    }
-
-private:
-    mutable std::mutex mutex_;
-    std::condition_variable_any never_;
-    std::optional<Error> failure_;
-    std::jthread thread_;
-};
 
 }  // namespace
 
@@ -77,33 +39,74 @@ Import::Import(Parts parts)
       progress_(parts.progress),
       clock_(parts.clock),
       requests_(parts.requests),
+      patience_(parts.patience),
       ring_(parts.drive.ring().size(), drive::kRingAlignment),
       lanes_(std::min(parts.requests, 64U), [this] { control_.wake(); }) {
     for (std::uint32_t file = drive::kMaxFiles; file > 0; --file)
         free_files_.push_back(file - 1);
 }
 
+// Content is made to survive a power cut once a second or every 64 MiB; what the journal says survives it from
+// then on.
+void Import::keep_synced(const std::stop_token& stop) {
+    pthread_setname_np(pthread_self(), "sync");
+    std::unique_lock lock(sync_mutex_);
+    std::condition_variable_any never;
+    Bytes synced = 0;
+    while (!stop.stop_requested()) {
+        for (int tenth = 0; tenth < 10 && !stop.stop_requested(); ++tenth) {
+            never.wait_for(lock, stop, kSyncInterval / 10, [] { return false; });
+            if (progress_.bytes_done - std::min<Bytes>(synced, progress_.bytes_done) >= kSyncBytes)
+                break;
+        }
+        synced = progress_.bytes_done;
+        const std::uint64_t mark = journal_.mark();
+        lock.unlock();
+        Result<void> result = store_.sync();
+        lock.lock();
+        if (result) {
+            journal_.mark_synced(mark);
+            continue;
+        }
+        // At once: whatever happens next, what was not synced must not count.
+        journal_.distrust();
+        sync_failure_ = of_store(result.error());
+        control_.wake();
+        return;
+    }
+}
+
+std::optional<Error> Import::sync_failure() const {
+    const std::lock_guard lock(sync_mutex_);
+    return sync_failure_;
+}
+
 Result<CopyEnd> Import::run(const Spool& spool) {
     control_.set_copying();
     Result<void> walked;
-    std::optional<Error> unsynced;
+    Result<void> pumped;
     {
-        const Syncer syncer(store_, journal_, progress_);
+        const std::jthread syncer([this](const std::stop_token& stop) { keep_synced(stop); });
         walked = spool.walk(
             [this](std::uint64_t index, format::ManifestBlob&& blob) { return admit(index, std::move(blob)); });
-        while (!works_.empty())
-            if (Result<void> pumped = pump(); !pumped) {
-                control_.give_up_waiting();
-                return fail(std::move(pumped.error()));
-            }
-        unsynced = syncer.failure();
+        // Without dray-drive nothing that is asked of it comes to an end.
+        if (!walked && walked.error().kind() == ErrorKind::Internal)
+            pumped = fail(Error(walked.error()));
+        while (pumped && !works_.empty())
+            pumped = pump();
+        if (!pumped)
+            control_.give_up_waiting();
     }
+    if (const std::optional<Error> failure = sync_failure())
+        return fail(Error(*failure));
     const std::uint64_t mark = journal_.mark();
-    if (Result<void> synced = unsynced ? fail(*std::move(unsynced)) : store_.sync(); !synced) {
+    if (Result<void> synced = store_.sync(); !synced) {
         journal_.distrust();
-        return fail(std::move(synced.error()));
+        return fail(of_store(synced.error()));
     }
     journal_.mark_synced(mark);
+    if (!pumped)
+        return fail(std::move(pumped.error()));
     if (is_gone_)
         return fail(ErrorKind::Gone, "the device is gone");
     if (fault_ && fault_->kind() != ErrorKind::Cancelled)
@@ -114,7 +117,7 @@ Result<CopyEnd> Import::run(const Spool& spool) {
         return CopyEnd::Stopped;
     if (!walked && walked.error().kind() != ErrorKind::Cancelled)
         return fail(std::move(walked.error()));
-    return walked ? CopyEnd::Done : CopyEnd::Drained;
+    return walked && !was_cut_short_ ? CopyEnd::Done : CopyEnd::Drained;
 }
 
 bool Import::may_begin() const {
@@ -161,7 +164,11 @@ Result<void> Import::admit(std::uint64_t index, format::ManifestBlob&& blob) {
     }
     work->name = *std::move(name);
     // Equal BlobPaths run one after the other, so that the first in the document is the first in the store.
-    while (works_.size() >= kMaxBlobs || names_.contains(work->name.path())) {
+    const auto is_full = [&] {
+        return works_.size() >= kMaxBlobs ||
+               (!works_.empty() && pieces_in_hand_ + work->pieces.size() > kMaxPieces);
+    };
+    while (is_full() || names_.contains(work->name.path())) {
         DRAY_TRY(pump());
         if (!may_begin())
             return fail(ErrorKind::Cancelled, "no further blob is begun");
@@ -195,6 +202,8 @@ Result<bool> Import::was_committed(BlobWork& work) {
     if (!name)
         return false;
     const Result<store::BlobStatus> found = store_.stat(*name);
+    if (!found && found.error().kind() != ErrorKind::NotFound)
+        return fail(Error(found.error()));
     if (!found || found->length != work.blob.length || found->modified + kStampSlack < intent->time ||
         found->properties != work.properties || found->metadata != work.metadata)
         return false;
@@ -222,7 +231,10 @@ Result<bool> Import::has_content(BlobWork& work, const BlobName& name) {
         bool is_hole = work.blob.is_page_blob;
         for (Bytes done = 0; done < piece.length; done += content.size()) {
             content.resize(static_cast<std::size_t>(std::min<Bytes>(kMiB, piece.length - done)));
-            if (!store_.read(name, piece.offset + done, content, {}, control_.stop_token()))
+            Result<void> read = store_.read(name, piece.offset + done, content, {}, control_.stop_token());
+            if (!read && read.error().kind() != ErrorKind::NotFound)
+                return fail(std::move(read.error()));
+            if (!read)
                 return false;
             digest.update(content);
             is_hole = is_hole && std::ranges::all_of(content, [](std::byte byte) { return byte == std::byte{0}; });
@@ -252,14 +264,17 @@ Result<bool> Import::is_taken(BlobWork& work) {
 
 Result<void> Import::begin(std::unique_ptr<BlobWork> owned) {
     if (!containers_.contains(owned->name.container)) {
-        DRAY_TRY(store_.ensure_container(owned->name.container));
+        if (Result<void> made = store_.ensure_container(owned->name.container); !made)
+            return not_begun(*owned, made.error());
         containers_.insert(owned->name.container);
     }
     DRAY_TRY(fetch_side_files(*owned));
     if (!may_begin())
         return fail(ErrorKind::Cancelled, "no further blob is begun");
-    DRAY_LET(const bool is_ours, was_committed(*owned));
-    if (is_ours)
+    Result<bool> is_ours = was_committed(*owned);
+    if (!is_ours)
+        return not_begun(*owned, is_ours.error());
+    if (*is_ours)
         return {};
     DRAY_LET(const bool is_skipped, is_taken(*owned));
     if (is_skipped)
@@ -269,6 +284,7 @@ Result<void> Import::begin(std::unique_ptr<BlobWork> owned) {
     free_files_.pop_back();
     open_files_[work.file] = &work;
     names_.insert(work.name.path());
+    pieces_in_hand_ += work.pieces.size();
     works_[work.index] = std::move(owned);
     progress_.set_file(work.blob.file_path);
     ++work.outstanding;
@@ -291,10 +307,29 @@ Result<void> Import::begin(std::unique_ptr<BlobWork> owned) {
     return {};
 }
 
+Result<void> Import::not_begun(BlobWork& work, const Error& error) {
+    store_failed(work, error);
+    if (!fault_)
+        conclude(work, record_of(work, BlobOutcome::BlobRequestFailed));
+    return {};
+}
+
 Result<void> Import::begin_upload(BlobWork& work) {
     journal_.record_begin(work.index);
-    DRAY_LET(work.writer, store_.create(work.name, create_options(work), control_.stop_token()));
     DRAY_LET(const std::vector<std::uint64_t> known, journal_.pieces(work.index));
+    store::CreateOptions options = create_options(work);
+    options.must_resume = !known.empty();
+    Result<std::unique_ptr<store::BlobWriter>> writer = store_.create(work.name, options, control_.stop_token());
+    if (!writer && options.must_resume && writer.error().kind() == ErrorKind::NotFound) {
+        // A commit whose blob is gone again, or an upload that was thrown away: its pieces have to come again.
+        DRAY_TRY(journal_.forget_pieces(work.index));
+        options.must_resume = false;
+        DRAY_LET(work.writer, store_.create(work.name, options, control_.stop_token()));
+        return {};
+    }
+    if (!writer)
+        return fail(std::move(writer.error()));
+    work.writer = *std::move(writer);
     for (const std::uint64_t piece : known) {
         if (piece >= work.pieces.size())
             continue;

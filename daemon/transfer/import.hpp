@@ -4,8 +4,10 @@
 // put what was verified; the journal remembers. Pieces are asked for in document order, many at once.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -32,6 +34,9 @@ format::SideFileOutcome take_metadata(std::span<const std::byte> content, const 
 format::SideFileOutcome take_properties(std::span<const std::byte> content, const Md5Hash& hash,
                                         store::BlobProperties& properties);
 
+/// A store's error as the fault it is: only kinds that say something of the drive keep their own.
+Error of_store(const Error& error);
+
 class Import {
 public:
     struct Parts {
@@ -42,6 +47,8 @@ public:
         ProgressCounters& progress;
         const Clock& clock;
         unsigned requests;
+        /// A drive that leaves a request without an answer for so long counts as crashed.
+        Microseconds patience;
     };
 
     explicit Import(Parts parts);
@@ -51,6 +58,9 @@ public:
     Result<CopyEnd> run(const Spool& spool);
 
 private:
+    void keep_synced(const std::stop_token& stop);
+    std::optional<Error> sync_failure() const;
+
     // Planning: what is next, and whether it is to be done at all.
     Result<void> admit(std::uint64_t index, format::ManifestBlob&& blob);
     Result<bool> is_known(std::uint64_t index, const format::ManifestBlob& blob);
@@ -58,6 +68,8 @@ private:
     Result<bool> has_content(BlobWork& work, const BlobName& name);
     Result<bool> is_taken(BlobWork& work);
     Result<void> begin(std::unique_ptr<BlobWork> work);
+    /// The store failed before anything was asked of the drive for this blob.
+    Result<void> not_begun(BlobWork& work, const Error& error);
     Result<void> begin_upload(BlobWork& work);
     Result<void> issue_piece(BlobWork& work, std::size_t piece);
     Result<void> fetch_side_files(BlobWork& work);
@@ -69,17 +81,27 @@ private:
     /// Waits until something has happened, and deals with it.
     Result<void> pump();
     Result<void> heard(const drive::Reply& reply);
-    Result<void> arrived(const Part& part);
+    Result<void> arrived(Part part);
     void read_failed(const Part& part, const drive::Failure& failure);
 
     // Verifying and putting.
-    bool verify(const Part& part);
+    bool verify(Part& part);
     void put_part(const Part& part);
+    struct Published {
+        Result<void> result;
+        /// A blob of that name was there before.
+        bool has_replaced = false;
+        unsigned number = 1;
+    };
+    Published publish(BlobWork& work, unsigned number, const std::function<Result<void>()>& commit);
+    unsigned number_of(const BlobWork& work) const;
     void put_whole(BlobWork& work, std::optional<Part> part);
     void piece_done(BlobWork& work, std::size_t piece, format::PieceOutcome outcome);
     void settle(BlobWork& work);
     void finish(BlobWork& work);
     void conclude(BlobWork& work, BlobRecord record);
+    /// conclude() for a blob of which nothing is to stay in the store.
+    void give_up(BlobWork& work, BlobRecord record);
     void drop(BlobWork& work);
     void store_failed(BlobWork& work, const Error& error);
     BlobRecord record_of(const BlobWork& work, format::BlobOutcome outcome) const;
@@ -97,6 +119,12 @@ private:
     ProgressCounters& progress_;
     const Clock& clock_;
     unsigned requests_;
+    Microseconds patience_;
+    /// When dray-drive last said something, or was asked after a silence.
+    Microseconds heard_{0};
+    std::size_t pieces_in_hand_ = 0;
+    /// By BlobPath of the manifest: the last number the disposition `rename` gave out.
+    std::map<std::string, unsigned> numbers_;
 
     RingAllocator ring_;
     std::map<std::uint64_t, std::unique_ptr<BlobWork>> works_;
@@ -116,6 +144,10 @@ private:
     /// The first failure that ends the copy; nothing new is begun after it.
     std::optional<Error> fault_;
     bool is_gone_ = false;
+    /// A blob was let go of before its end because of a drain.
+    bool was_cut_short_ = false;
+    mutable std::mutex sync_mutex_;
+    std::optional<Error> sync_failure_;
     /// Last, so that lanes have ended before what they use goes.
     Lanes lanes_;
 };

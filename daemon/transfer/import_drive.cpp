@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -30,6 +31,8 @@ SideFileOutcome outcome_of_side(ErrorKind kind) {
 }  // namespace
 
 void Import::ask(drive::Request request) {
+    if (unanswered_ == 0)
+        heard_ = clock_.since_boot();
     // Close is the one request without a reply.
     unanswered_ += std::holds_alternative<drive::Close>(request) ? 0 : 1;
     outbox_.push_back(std::move(request));
@@ -62,7 +65,11 @@ Result<void> Import::pump() {
     if (Result<void> flushed = flush(); !flushed)
         return fail(died(flushed.error()));
     pollfd waiting[] = {{drive_.fd(), POLLIN, 0}, {control_.wake_fd(), POLLIN, 0}};
-    if (poll(waiting, 2, -1) < 0 && errno != EINTR)
+    const Microseconds left = unanswered_ == 0 ? patience_ : heard_ + patience_ - clock_.since_boot();
+    if (left <= Microseconds(0))
+        return fail(ErrorKind::Internal, "dray-drive has not answered for {}", format_duration(patience_));
+    const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(left);
+    if (poll(waiting, 2, static_cast<int>(milliseconds.count())) < 0 && errno != EINTR)
         return fail_errno(errno, "cannot wait");
     if (waiting[1].revents != 0)
         control_.clear();
@@ -72,10 +79,13 @@ Result<void> Import::pump() {
         Result<std::vector<drive::Reply>> replies = drive_.try_receive();
         if (!replies)
             return fail(died(replies.error()));
+        heard_ = clock_.since_boot();
         for (const drive::Reply& reply : *replies)
             DRAY_TRY(heard(reply));
     }
     progress_.pieces_journaled = journal_.pieces_committed();
+    if (!fault_)
+        fault_ = sync_failure();
     // What waits for nothing any more: a stop or a drain may have cut it short.
     std::vector<BlobWork*> idle;
     for (const auto& [index, work] : works_)
@@ -110,7 +120,7 @@ Result<void> Import::heard(const drive::Reply& reply) {
                     return {};
                 }
                 BlobWork* work = work_of(opened.file);
-                if (work == nullptr || work->file_size || work->outstanding == 0)
+                if (work == nullptr || std::exchange(work->is_open_answered, true) || work->outstanding == 0)
                     return lie();
                 work->file_size = opened.size;
                 --work->outstanding;
@@ -122,7 +132,7 @@ Result<void> Import::heard(const drive::Reply& reply) {
                     return {};
                 }
                 BlobWork* work = work_of(failed.file);
-                if (work == nullptr || work->open_error || work->outstanding == 0)
+                if (work == nullptr || std::exchange(work->is_open_answered, true) || work->outstanding == 0)
                     return lie();
                 is_gone_ = is_gone_ || failed.failure.kind == ErrorKind::Gone;
                 work->open_error = drive::to_error(failed.failure);
@@ -162,8 +172,8 @@ void Import::read_failed(const Part& part, const drive::Failure& failure) {
         is_gone_ = true;
         return;
     }
-    if (!part.is_first || !part.is_last)
-        work.digest.reset();
+    if (!part.is_piece())
+        work.partials.erase(part.piece);
     if (work.open_error)
         return;
     const bool is_short = work.file_size && part.offset + part.length > *work.file_size;
@@ -172,21 +182,40 @@ void Import::read_failed(const Part& part, const drive::Failure& failure) {
 
 // Whether the piece, as far as it has come, is what the manifest says. Whatever has arrived together could
 // be hashed together here.
-bool Import::verify(const Part& part) {
+bool Import::verify(Part& part) {
     BlobWork& work = *part.work;
     const std::span<const std::byte> content = drive_.ring().subspan(part.ring_offset, part.length);
     const Md5Hash& wanted = work.blob.pieces[part.piece].hash;
-    if (part.is_first && part.is_last)
+    if (part.is_piece())
         return md5(content) == wanted;
     if (part.is_first)
-        work.digest.emplace(DigestKind::Md5);
-    if (!work.digest)
-        return false;  // an earlier part could not be read
-    work.digest->update(content);
-    return !part.is_last || std::ranges::equal(work.digest->finish(), wanted);
+        work.partials[part.piece].next = part.offset;
+    const auto found = work.partials.find(part.piece);
+    // An earlier part could not be read, or this one is not the next: whoever mixes parts up wants one of them
+    // to go by without being looked at.
+    if (found == work.partials.end() || found->second.next != part.offset)
+        return false;
+    BlobWork::Partial& partial = found->second;
+    // The ring stays writable for the other side: both hashes are of one and the same copy (rules.md 11).
+    std::array<std::byte, 16 * kKiB> copy;
+    Digest own(DigestKind::Md5);
+    for (std::size_t done = 0; done < content.size();) {
+        const std::size_t length = std::min(copy.size(), content.size() - done);
+        std::ranges::copy(content.subspan(done, length), copy.begin());
+        partial.digest.update(std::span(copy).first(length));
+        own.update(std::span(copy).first(length));
+        done += length;
+    }
+    std::ranges::copy(own.finish(), part.md5.begin());
+    partial.next += part.length;
+    if (!part.is_last)
+        return true;
+    const bool is_right = std::ranges::equal(partial.digest.finish(), wanted);
+    work.partials.erase(found);
+    return is_right;
 }
 
-Result<void> Import::arrived(const Part& part) {
+Result<void> Import::arrived(Part part) {
     BlobWork& work = *part.work;
     const bool is_right = verify(part);
     if (!is_right)

@@ -25,20 +25,27 @@ BlobOutcome outcome_of_open(ErrorKind kind) {
     }
 }
 
-/// Failures of the store that the site can mend and that would meet every other blob too (rules.md 2).
+/// Failures of the store that would meet every other blob too; the site can mend them (rules.md 2). The others
+/// are about this one blob.
 bool ends_the_copy(ErrorKind kind) {
     switch (kind) {
-        case ErrorKind::NoSpace:
-        case ErrorKind::Denied:
-        case ErrorKind::Unreachable:
-        case ErrorKind::Busy:
-        case ErrorKind::NotFound:
-        case ErrorKind::Cancelled: return true;
-        default: return false;
+        case ErrorKind::Exists:
+        case ErrorKind::Corrupt:
+        case ErrorKind::InvalidArgument:
+        case ErrorKind::Unsupported: return false;
+        default: return true;
     }
 }
 
 }  // namespace
+
+// A broken disk under the store is no end of the drive and no crash of ours: it is looked at again later.
+Error of_store(const Error& error) {
+    if (error.kind() == ErrorKind::Gone || error.kind() == ErrorKind::Internal ||
+        error.kind() == ErrorKind::LimitReached)
+        return {ErrorKind::Unreachable, error.text()};
+    return error;
+}
 
 void Import::put_part(const Part& part) {
     BlobWork& work = *part.work;
@@ -48,7 +55,7 @@ void Import::put_part(const Part& part) {
     piece.offset = part.offset;
     piece.length = part.length;
     piece.id = wanted.id;
-    piece.md5 = part.is_first && part.is_last ? wanted.hash : md5(content);
+    piece.md5 = part.is_piece() ? wanted.hash : part.md5;
     piece.content = content;
     lanes_.add([this, part, piece, writer = work.writer.get()]() -> Lanes::Conclusion {
         Result<void> result = writer->put(piece);
@@ -90,6 +97,42 @@ void Import::piece_done(BlobWork& work, std::size_t piece, PieceOutcome outcome)
         succeed(work, length);
 }
 
+unsigned Import::number_of(const BlobWork& work) const {
+    const auto known = numbers_.find(work.blob.blob_path);
+    return known == numbers_.end() ? 1 : known->second;
+}
+
+// On a lane. Tries the name, and for the disposition `rename` names with numbers from `number` on, until one is
+// free. A number above 1 is looked up first, so that content is not sent for names that are taken.
+Import::Published Import::publish(BlobWork& work, unsigned number, const std::function<Result<void>()>& commit) {
+    Published published{fail(ErrorKind::Exists, "the name is taken"), false, number};
+    const BlobName first = work.name;
+    for (;; ++published.number) {
+        if (published.number > 1) {
+            Result<BlobName> next = renamed(first, published.number);
+            if (!next)
+                return published;
+            work.name = *std::move(next);
+        }
+        if (control_.is_stopping() || control_.is_draining_to(DrainMode::Piece)) {
+            if (published.number > 1) {
+                published.result = fail(ErrorKind::Cancelled, "no further name is tried");
+                return published;
+            }
+        }
+        if (published.number > 1 && store_.stat(work.name))
+            continue;
+        if (work.blob.disposition == format::Disposition::Overwrite)
+            published.has_replaced = store_.stat(work.name).has_value();
+        published.result = journal_.record_intent(work.index, work.name.path(), published.has_replaced);
+        if (published.result)
+            published.result = commit();
+        if (published.result || published.result.error().kind() != ErrorKind::Exists ||
+            work.blob.disposition != format::Disposition::Rename)
+            return published;
+    }
+}
+
 // A small blob, or an empty one: one request in all. The lane tries names until one is free.
 void Import::put_whole(BlobWork& work, std::optional<Part> part) {
     store::Piece piece;
@@ -103,27 +146,13 @@ void Import::put_whole(BlobWork& work, std::optional<Part> part) {
     if (!part)
         ++work.outstanding;
     work.is_finishing = true;
-    lanes_.add([this, &work, part, piece]() -> Lanes::Conclusion {
-        bool has_replaced = false;
-        const auto attempt = [&]() -> Result<void> {
-            if (work.blob.disposition == format::Disposition::Overwrite)
-                has_replaced = store_.stat(work.name).has_value();
-            DRAY_TRY(journal_.record_intent(work.index, work.name.path(), has_replaced));
+    lanes_.add([this, &work, part, piece, first_number = number_of(work)]() -> Lanes::Conclusion {
+        auto [result, has_replaced, number] = publish(work, first_number, [&] {
             return store_.put_whole(work.name, create_options(work), piece, work.properties, work.metadata,
                                     control_.stop_token());
-        };
-        Result<void> result = attempt();
-        const BlobName first = work.name;
-        for (unsigned n = 2; !result && result.error().kind() == ErrorKind::Exists &&
-                             work.blob.disposition == format::Disposition::Rename;
-             ++n) {
-            Result<BlobName> next = renamed(first, n);
-            if (!next)
-                break;
-            work.name = *std::move(next);
-            result = attempt();
-        }
-        return [this, &work, part, has_replaced, result = std::move(result)] {
+        });
+        return [this, &work, part, has_replaced = has_replaced, number = number, result = std::move(result)] {
+            numbers_[work.blob.blob_path] = number;
             if (part)
                 ring_.give_back(part->ring_offset);
             --work.outstanding;
@@ -153,11 +182,10 @@ void Import::put_whole(BlobWork& work, std::optional<Part> part) {
 void Import::store_failed(BlobWork& work, const Error& error) {
     if (ends_the_copy(error.kind())) {
         if (!fault_)
-            fault_ = error;
+            fault_ = of_store(error);
         return;
     }
-    if (work.is_whole())
-        conclude(work, record_of(work, BlobOutcome::BlobRequestFailed));
+    work.is_refused = work.is_refused || !work.writer;
 }
 
 // Called when nothing of the blob is under way: publishes it, ends it, or lets go of it.
@@ -166,15 +194,16 @@ void Import::settle(BlobWork& work) {
         return;
     if (fault_ || is_gone_)
         return drop(work);
+    if (work.is_refused)
+        return give_up(work, record_of(work, BlobOutcome::BlobRequestFailed));
     if (work.open_error)
-        return conclude(work, record_of(work, outcome_of_open(work.open_error->kind())));
+        return give_up(work, record_of(work, outcome_of_open(work.open_error->kind())));
     if (work.blob.pieces.empty() && !work.writer)
         return put_whole(work, std::nullopt);
     const bool is_all = std::ranges::all_of(work.pieces, [](const auto& piece) { return piece.has_value(); });
     if (!is_all) {
-        // Cut short. Stopped: the journal goes on with it. Drained: nothing uncommitted stays behind.
-        if (!control_.is_stopping() && work.writer)
-            (void)work.writer->abandon();  // tried again by whoever clears up after the job
+        // Cut short. Stopped: the journal goes on with it. Drained: what is uncommitted is thrown away at the end.
+        was_cut_short_ = true;
         return drop(work);
     }
     if (work.is_complete() && work.writer)
@@ -184,9 +213,18 @@ void Import::settle(BlobWork& work) {
     const bool is_io = std::ranges::all_of(work.pieces, [](const auto& piece) { return piece == PieceOutcome::IOFailed; });
     if (work.blob.is_page_blob && !is_io)
         return finish(work);
-    if (work.writer)
-        (void)work.writer->abandon();
-    conclude(work, record_of(work, is_io ? BlobOutcome::IOFailed : BlobOutcome::CompletedWithErrors));
+    give_up(work, record_of(work, is_io ? BlobOutcome::IOFailed : BlobOutcome::CompletedWithErrors));
+}
+
+// The outcome is in the journal before anything is thrown away: else a crash in between leaves pieces in the
+// journal that the store has no more.
+void Import::give_up(BlobWork& work, BlobRecord record) {
+    if (work.writer) {
+        journal_.record_blob(record);
+        if (Result<void> flushed = journal_.flush(); flushed)
+            (void)work.writer->abandon();  // what stays behind is never found under a name
+    }
+    conclude(work, std::move(record));
 }
 
 void Import::finish(BlobWork& work) {
@@ -198,44 +236,30 @@ void Import::finish(BlobWork& work) {
     }
     work.is_finishing = true;
     ++work.outstanding;
-    lanes_.add([this, &work, pieces = std::move(pieces)]() -> Lanes::Conclusion {
-        bool has_replaced = false;
-        const auto attempt = [&]() -> Result<void> {
-            if (work.blob.disposition == format::Disposition::Overwrite)
-                has_replaced = store_.stat(work.name).has_value();
-            DRAY_TRY(journal_.record_intent(work.index, work.name.path(), has_replaced));
+    lanes_.add([this, &work, pieces = std::move(pieces), first_number = number_of(work)]() -> Lanes::Conclusion {
+        auto [result, has_replaced, number] = publish(work, first_number, [&]() -> Result<void> {
+            DRAY_TRY(work.writer->rename(work.name));
             return work.writer->finish(pieces, work.properties, work.metadata);
-        };
-        Result<void> result = attempt();
-        const BlobName first = work.name;
-        for (unsigned n = 2; !result && result.error().kind() == ErrorKind::Exists &&
-                             work.blob.disposition == format::Disposition::Rename;
-             ++n) {
-            Result<BlobName> next = renamed(first, n);
-            if (!next)
-                break;
-            work.name = *std::move(next);
-            (void)work.writer->rename(work.name);  // fails for no store: only finish() makes it so
-            result = attempt();
-        }
-        return [this, &work, has_replaced, result = std::move(result)] {
+        });
+        return [this, &work, has_replaced = has_replaced, number = number, result = std::move(result)] {
+            numbers_[work.blob.blob_path] = number;
             --work.outstanding;
             work.is_finishing = false;
             BlobRecord record = record_of(
                 work, work.has_bad_piece() ? BlobOutcome::CompletedWithErrors : BlobOutcome::Completed);
             record.disposition = work.disposition_outcome(has_replaced);
             if (!result && result.error().kind() == ErrorKind::Exists) {
-                (void)work.writer->abandon();
                 if (work.blob.disposition == format::Disposition::NoOverwrite)
                     record.disposition = DispositionOutcome::Skipped;
                 else
                     record.outcome = BlobOutcome::RenameFailed;
-            } else if (!result) {
+                return give_up(work, std::move(record));
+            }
+            if (!result) {
                 store_failed(work, result.error());
-                if (fault_)
-                    return;
-                (void)work.writer->abandon();
-                record = record_of(work, BlobOutcome::BlobRequestFailed);
+                if (!fault_)
+                    give_up(work, record_of(work, BlobOutcome::BlobRequestFailed));
+                return;
             }
             conclude(work, std::move(record));
         };
@@ -288,6 +312,7 @@ void Import::drop(BlobWork& work) {
         return;  // it never came as far as being read
     // Its name may have become another one; what was reserved is the manifest's.
     names_.erase(work.blob.blob_path);
+    pieces_in_hand_ -= work.pieces.size();
     ask(drive::Close{work.file});
     open_files_.erase(work.file);
     free_files_.push_back(work.file);

@@ -223,7 +223,8 @@ Result<std::optional<Intent>> Journal::intent(std::uint64_t index) {
 
 Result<std::vector<std::uint64_t>> Journal::unfinished() {
     const std::lock_guard lock(database_mutex_);
-    DRAY_LET(Statement find, database_->prepare("SELECT idx FROM begun WHERE idx NOT IN (SELECT idx FROM blob)"));
+    DRAY_LET(Statement find, database_->prepare("SELECT idx FROM (SELECT idx FROM begun UNION SELECT idx FROM intent) "
+                                                "WHERE idx NOT IN (SELECT idx FROM blob)"));
     std::vector<std::uint64_t> indexes;
     for (;;) {
         DRAY_LET(const bool is_row, find.step());
@@ -252,6 +253,11 @@ void Journal::record_blob(BlobRecord record) {
 
 void Journal::record_begin(std::uint64_t index) {
     enqueue({.kind = Entry::Kind::Begin, .index = index, .name = {}});
+}
+
+Result<void> Journal::forget_pieces(std::uint64_t index) {
+    enqueue({.kind = Entry::Kind::Forget, .index = index, .name = {}});
+    return flush();
 }
 
 Result<void> Journal::record_intent(std::uint64_t index, const std::string& name, bool replaces) {
@@ -350,6 +356,10 @@ Result<void> Journal::write(const Entry& entry) {
         case Entry::Kind::Begin: {
             DRAY_LET(Statement put, database_->prepare("INSERT OR IGNORE INTO begun(idx) VALUES(?1)"));
             return put.bind(entry.index).run();
+        }
+        case Entry::Kind::Forget: {
+            DRAY_LET(Statement drop, database_->prepare("DELETE FROM piece WHERE idx=?1"));
+            return drop.bind(entry.index).run();
         }
         case Entry::Kind::Intent: {
             DRAY_LET(Statement put,

@@ -78,7 +78,7 @@ public:
     Result<std::optional<BlobRecord>> blob(std::uint64_t index);
     Result<std::vector<std::uint64_t>> pieces(std::uint64_t index);
     Result<std::optional<Intent>> intent(std::uint64_t index);
-    /// Blobs with an upload begun and no outcome.
+    /// Blobs with an upload begun, or a commit, and no outcome.
     Result<std::vector<std::uint64_t>> unfinished();
 
     // Recording returns at once.
@@ -86,6 +86,8 @@ public:
     void record_blob(BlobRecord record);
     /// The upload of this blob has begun.
     void record_begin(std::uint64_t index);
+    /// The store has lost what was put of this blob. Returns when that survives kill -9.
+    Result<void> forget_pieces(std::uint64_t index);
     /// Returns when the intent survives kill -9.
     Result<void> record_intent(std::uint64_t index, const std::string& name, bool replaces);
 
@@ -104,7 +106,7 @@ public:
 
 private:
     struct Entry {
-        enum class Kind { Piece, Blob, Begin, Intent, Synced, Distrust } kind;
+        enum class Kind { Piece, Blob, Begin, Forget, Intent, Synced, Distrust } kind;
         std::uint64_t index = 0;
         std::uint64_t number = 0;
         std::uint64_t sequence = 0;

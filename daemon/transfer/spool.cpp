@@ -8,12 +8,14 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <cstdio>
 #include <utility>
 #include <vector>
 
 #include "daemon/base/digest.hpp"
 #include "daemon/base/encoding.hpp"
 #include "daemon/base/file.hpp"
+#include "daemon/format/xml_text.hpp"
 #include "daemon/model/drive.hpp"
 
 namespace dray::transfer {
@@ -77,7 +79,9 @@ Result<std::expected<Spool, Refusal>> Spool::copy(drive::Client& drive, const st
                                                                   format_bytes(format::ManifestLimits().size))));
     Spool spool;
     spool.size_ = *size;
-    DRAY_LET(spool.file_, open_file(spool_path(directory), O_RDWR | O_CREAT | O_TRUNC, 0600));
+    // The one of an earlier run is not touched before this one is whole: logs may have to be written from it.
+    const std::string part = spool_path(directory) + ".part";
+    DRAY_LET(spool.file_, open_file(part, O_RDWR | O_CREAT | O_TRUNC, 0600));
     Digest digest(*kind);
     std::vector<std::byte> chunk(kChunk);
     for (Bytes offset = 0; offset < *size; offset += chunk.size()) {
@@ -85,7 +89,7 @@ Result<std::expected<Spool, Refusal>> Spool::copy(drive::Client& drive, const st
         if (Result<void> read = drive.read(kManifestFile, offset, chunk); !read)
             return refused("ReadManifestFailed", std::move(read.error()));
         digest.update(chunk);
-        DRAY_TRY(write_fully(spool.file_.get(), offset, chunk, spool_path(directory)));
+        DRAY_TRY(write_fully(spool.file_.get(), offset, chunk, part));
     }
     DRAY_TRY(drive.close(kManifestFile));
     const std::string found = to_hex(digest.finish());
@@ -93,7 +97,9 @@ Result<std::expected<Spool, Refusal>> Spool::copy(drive::Client& drive, const st
         return refused("ManifestCorrupted", Error(ErrorKind::Corrupt, fmt::format("its hash is {}, the job says {}",
                                                                                   found, upper(hash))));
     if (fdatasync(spool.file_.get()) != 0)
-        return fail_errno(errno, "cannot flush {}", spool_path(directory));
+        return fail_errno(errno, "cannot flush {}", part);
+    if (std::rename(part.c_str(), spool_path(directory).c_str()) != 0)
+        return fail_errno(errno, "cannot rename {}", part);
     return Outcome(std::move(spool));
 }
 
@@ -141,7 +147,7 @@ std::expected<ManifestTotals, Refusal> Spool::check(const std::string& serial) c
     if (!drive_id.empty() && fold_serial(drive_id) != fold_serial(serial))
         return std::unexpected(refuse("ManifestDriveIdMismatch",
                                       Error(ErrorKind::Corrupt, fmt::format("the manifest is for drive \"{}\", not for {}",
-                                                                            drive_id, serial))));
+                                                                            format::shown(drive_id), serial))));
     if (!result)
         return std::unexpected(refuse("ManifestFormatInvalid", std::move(result.error())));
     return totals;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "daemon/base/file.hpp"
+#include "daemon/format/copy_log.hpp"
 #include "daemon/transfer/import.hpp"
 #include "daemon/transfer/journal.hpp"
 #include "daemon/transfer/reports.hpp"
@@ -27,6 +28,9 @@ Report faulted(const Error& error) {
     report.message = error.text();
     return report;
 }
+
+/// How long dray-drive may think about one request: longer than a dying disk's own retries.
+constexpr Microseconds kPatience = std::chrono::minutes(10);
 
 /// For failures between the two programs: no mending helps, the pair is started anew.
 Report broken(const Error& error) {
@@ -56,6 +60,9 @@ JournalBinding binding_of(const Surroundings& around, const std::string& volume_
     std::ranges::transform(binding.manifest_hash, binding.manifest_hash.begin(),
                            [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
     binding.volume_id = volume_id;
+    // As given by hand, it may be in either case.
+    std::ranges::transform(binding.volume_id, binding.volume_id.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     binding.store = store.identity();
     binding.boot_id = around.boot_id;
     return binding;
@@ -122,10 +129,13 @@ private:
             return stopped();
         std::string status;
         Result<drive::Unlocked> unlocked = drive_.unlock(task_.volume_id, &status);
-        if (!unlocked && status.empty())
+        if (!unlocked)
+            around_.engine.send(Unlocked{});  // the turn is over, whatever came of it
+        if (!unlocked && (status.empty() || drive_.is_broken()))
             return broken(unlocked.error());
         if (!unlocked)
-            return refused(status, unlocked.error());
+            return refused(format::is_drive_failure(status) ? status : "InternalError", unlocked.error());
+        drive_.set_patience(kPatience);
         unlocked_ = *std::move(unlocked);
         around_.engine.send(Unlocked{unlocked_.volume_type, unlocked_.volume_id, unlocked_.filesystem});
         if (!unlocked_.notice.empty())
@@ -165,7 +175,7 @@ private:
         Result<CopyEnd> end = fail(ErrorKind::Internal, "the copy has not run");
         {
             Import import({drive_, *store_, *journal_, around_.control, around_.progress, around_.clock,
-                           task_.requests});
+                           task_.requests, kPatience});
             end = import.run(*spool_);
         }
         if (!end)
@@ -192,7 +202,7 @@ private:
 
     /// What the drive is, is a result; a wrong key is the site's to mend (rules.md 2).
     Report refused(const std::string& status, const Error& error) {
-        if (error.kind() == ErrorKind::Gone || error.kind() == ErrorKind::WrongKey)
+        if (drive_.is_broken() || error.kind() == ErrorKind::Gone || error.kind() == ErrorKind::WrongKey)
             return ended(error);
         const Reports reports(task_, *store_, around_.clock);
         Report report;
@@ -207,7 +217,9 @@ private:
         return report;
     }
 
-    static Report ended(const Error& error) {
+    Report ended(const Error& error) const {
+        if (drive_.is_broken())
+            return broken(error);
         if (error.kind() != ErrorKind::Gone)
             return faulted(error);
         Report report;

@@ -73,6 +73,9 @@ struct CreateOptions {
     /// Chosen by the caller, unique per upload and the same again after a crash: a writer created with
     /// an id whose pieces are already there goes on with them. [A-Za-z0-9-]{1,100}.
     std::string upload_id;
+    /// On: create() answers NotFound where no piece of that upload is there, and makes nothing. For who believes that
+    /// pieces were put.
+    bool must_resume = false;
 };
 
 /// One blob being written. put() may be called by several threads at once, the rest by one.

@@ -60,8 +60,8 @@ void Committer::lead(std::unique_lock<std::mutex>& lock) {
     lock.unlock();
     const bool is_free = lock_shared(locks_.hold.get());
     Result<void> synced;
-    if (is_free && syncfs(root_) != 0)
-        synced = fail_errno(errno, "the store's file system cannot write what it was given");
+    if (is_free)
+        synced = sync();
     if (is_free && synced)
         synced = exclusively([&]() -> Result<void> {
             for (Entry* entry : batch)
@@ -93,9 +93,15 @@ Result<void> Committer::exclusively(const std::function<Result<void>()>& change)
     return result;
 }
 
+// The kernel tells of a lost write once. Whoever hears of it, from then on nothing that was written through
+// this store may be taken for safe.
 Result<void> Committer::sync() {
-    if (syncfs(root_) != 0)
-        return fail_errno(errno, "the store's file system cannot write what it was given");
+    const int error_number = syncfs(root_) == 0 ? 0 : errno;
+    const std::lock_guard lock(failure_mutex_);
+    if (error_number != 0 && !failure_)
+        failure_ = fail_errno(error_number, "the store's file system cannot write what it was given").error();
+    if (failure_)
+        return fail(Error(*failure_));
     return {};
 }
 

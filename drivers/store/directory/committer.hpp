@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <vector>
 
@@ -55,6 +56,8 @@ private:
     std::condition_variable changed_;
     std::vector<Entry*> queue_;
     bool has_leader_ = false;
+    std::mutex failure_mutex_;
+    std::optional<Error> failure_;
 };
 
 }  // namespace dray::store

@@ -63,8 +63,9 @@ Result<std::unique_ptr<DirectoryWriter>> DirectoryWriter::open(const DirectoryLa
         return fail(ErrorKind::Cancelled, "stopped before {} was begun", name.path());
     std::unique_ptr<DirectoryWriter> writer(
         new DirectoryWriter(layout, committer, name, options, std::move(stop)));
+    const int may_make = options.must_resume ? 0 : O_CREAT;
     writer->file_ = FileDescriptor(openat(layout.uploads(), options.upload_id.c_str(),
-                                          O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666));
+                                          O_RDWR | may_make | O_NOFOLLOW | O_CLOEXEC, 0666));
     struct stat status {};
     if (!writer->file_ || fstat(writer->file_.get(), &status) != 0)
         return fail_errno(errno, "cannot begin blob {}", name.path());

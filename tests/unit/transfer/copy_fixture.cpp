@@ -85,7 +85,7 @@ CopyTest::Copied CopyTest::copy(const std::function<void(FakeDrive&, transfer::C
     Copied copied;
     {
         const auto record = journal();
-        transfer::Import import({client, *store_, *record, control, progress, clock_, requests_});
+        transfer::Import import({client, *store_, *record, control, progress, clock_, requests_, patience_});
         copied.end = import.run(manifest);
     }
     copied.counters = progress.counters();

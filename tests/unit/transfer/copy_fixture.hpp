@@ -55,6 +55,7 @@ protected:
     SystemClock clock_;
     Bytes ring_ = 32 * kMiB;
     unsigned requests_ = 16;
+    Microseconds patience_ = std::chrono::minutes(1);
 };
 
 }  // namespace dray::test

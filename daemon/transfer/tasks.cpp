@@ -68,29 +68,6 @@ JournalBinding binding_of(const Surroundings& around, const std::string& volume_
     return binding;
 }
 
-/// Nothing uncommitted stays behind in the store (rules.md 19).
-Result<void> throw_away_unfinished(const Spool& spool, Journal& journal, store::BlobStore& store) {
-    DRAY_LET(const std::vector<std::uint64_t> indexes, journal.unfinished());
-    if (indexes.empty())
-        return {};
-    const std::set<std::uint64_t> unfinished(indexes.begin(), indexes.end());
-    return spool.walk([&](std::uint64_t index, format::ManifestBlob&& blob) -> Result<void> {
-        const Result<BlobName> name = parse_blob_path(blob.blob_path);
-        if (!name || !unfinished.contains(index))
-            return {};
-        store::CreateOptions options;
-        options.type = blob.is_page_blob ? store::BlobType::Page : store::BlobType::Block;
-        options.length = blob.length;
-        options.upload_id = upload_id(journal, index);
-        Result<std::unique_ptr<store::BlobWriter>> writer = store.create(*name, options, {});
-        if (!writer && writer.error().kind() == ErrorKind::NotFound)
-            return {};  // no container, so nothing in it
-        if (!writer)
-            return fail(std::move(writer.error()));
-        return (*writer)->abandon();
-    });
-}
-
 /// One import from the unlocking to the logs. Each step answers with a Report when it is the last one.
 class ImportTask {
 public:
@@ -272,6 +249,28 @@ Result<Report> abandon(const Surroundings& around) {
 }
 
 }  // namespace
+
+Result<void> throw_away_unfinished(const Spool& spool, Journal& journal, store::BlobStore& store) {
+    DRAY_LET(const std::vector<std::uint64_t> indexes, journal.unfinished());
+    if (indexes.empty())
+        return {};
+    const std::set<std::uint64_t> unfinished(indexes.begin(), indexes.end());
+    return spool.walk([&](std::uint64_t index, format::ManifestBlob&& blob) -> Result<void> {
+        const Result<BlobName> name = parse_blob_path(blob.blob_path);
+        if (!name || !unfinished.contains(index))
+            return {};
+        store::CreateOptions options;
+        options.type = blob.is_page_blob ? store::BlobType::Page : store::BlobType::Block;
+        options.length = blob.length;
+        options.upload_id = upload_id(journal, index);
+        Result<std::unique_ptr<store::BlobWriter>> writer = store.create(*name, options, {});
+        if (!writer && writer.error().kind() == ErrorKind::NotFound)
+            return {};  // no container, so nothing in it
+        if (!writer)
+            return fail(std::move(writer.error()));
+        return (*writer)->abandon();
+    });
+}
 
 Report run_import(const Surroundings& around, drive::Client& drive) { return ImportTask(around, drive).run(); }
 

@@ -10,7 +10,10 @@
 #include "daemon/drive/client.hpp"
 #include "daemon/transfer/control.hpp"
 #include "daemon/transfer/engine_link.hpp"
+#include "daemon/transfer/journal.hpp"
 #include "daemon/transfer/protocol.hpp"
+#include "daemon/transfer/spool.hpp"
+#include "drivers/store/blob_store.hpp"
 
 namespace dray::transfer {
 
@@ -29,5 +32,8 @@ struct Surroundings {
 Report run_import(const Surroundings& around, drive::Client& drive);
 Report run_abandon(const Surroundings& around);
 Report run_check(const Surroundings& around);
+
+/// Nothing uncommitted stays behind in the store (rules.md 19): throws away what was put of blobs without an outcome.
+Result<void> throw_away_unfinished(const Spool& spool, Journal& journal, store::BlobStore& store);
 
 }  // namespace dray::transfer

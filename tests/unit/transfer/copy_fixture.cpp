@@ -8,6 +8,7 @@
 
 #include "daemon/base/encoding.hpp"
 #include "daemon/base/file.hpp"
+#include "daemon/transfer/tasks.hpp"
 #include "drivers/store/store_list.hpp"
 
 namespace dray::test {
@@ -87,6 +88,9 @@ CopyTest::Copied CopyTest::copy(const std::function<void(FakeDrive&, transfer::C
         const auto record = journal();
         transfer::Import import({client, *store_, *record, control, progress, clock_, requests_, patience_});
         copied.end = import.run(manifest);
+        if (copied.end && *copied.end == transfer::CopyEnd::Drained) {
+            EXPECT_TRUE(transfer::throw_away_unfinished(manifest, *record, *store_));
+        }
     }
     copied.counters = progress.counters();
     const auto record = journal();

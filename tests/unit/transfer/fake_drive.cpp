@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/transfer/fake_drive.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -40,6 +41,8 @@ drive::Client FakeDrive::connect(Bytes ring) {
                             drive::OpenFailed{open->file, {ErrorKind::NotFound, "no such file"}});
                     else
                         replies.replies.emplace_back(drive::Opened{open->file, found->second.size()});
+                    if (is_two_faced_)
+                        replies.replies.emplace_back(drive::OpenFailed{open->file, {ErrorKind::Denied, "or not"}});
                 } else if (const auto* close = std::get_if<drive::Close>(&request)) {
                     open_.erase(close->file);
                 } else if (const auto* wanted = std::get_if<drive::Read>(&request)) {
@@ -47,10 +50,14 @@ drive::Client FakeDrive::connect(Bytes ring) {
                         return;
                     if (reads_left_ > 0)
                         --reads_left_;
+                    if (reads_heard_ >= 0 && static_cast<int>(reads_) >= reads_heard_)
+                        continue;
                     ++reads_;
                     replies.replies.push_back(read(*wanted));
                 }
             }
+            if (is_backward_)
+                std::ranges::reverse(replies.replies);
             if (!replies.replies.empty() && !socket.send(drive::encode(drive::FromDrive(replies))))
                 return;
         }

@@ -32,6 +32,12 @@ public:
     void fail_at(const std::string& file, Bytes offset, ErrorKind kind);
     /// Ends the drive, as a crash would, when it is asked for so many reads.
     void die_after(unsigned reads) { reads_left_ = static_cast<int>(reads); }
+    /// Leaves everything unanswered from so many reads on.
+    void fall_silent_after(unsigned reads) { reads_heard_ = static_cast<int>(reads); }
+    /// Answers each opening twice: that it went well, and that it did not.
+    void answer_opens_twice() { is_two_faced_ = true; }
+    /// Answers what was asked in one message from the last to the first.
+    void answer_backwards() { is_backward_ = true; }
     void change(const std::string& file, Bytes offset) { files_[file][offset] ^= std::byte{1}; }
 
     unsigned reads() const { return reads_; }
@@ -45,6 +51,9 @@ private:
     SharedMemory ring_;
     std::atomic<unsigned> reads_ = 0;
     std::atomic<int> reads_left_ = -1;
+    std::atomic<int> reads_heard_ = -1;
+    std::atomic<bool> is_two_faced_ = false;
+    std::atomic<bool> is_backward_ = false;
     std::jthread thread_;
 };
 

@@ -334,6 +334,49 @@ TEST_F(ImportTest, TrustsNothingThatAFailingMediumHadNotSynced) {
     EXPECT_FALSE(*journal()->blob(0));
 }
 
+TEST_F(ImportTest, PutsPiecesAgainWhoseUploadIsGone) {
+    for (const bool is_page_blob : {false, true}) {
+        format::ManifestBlob& blob = add(is_page_blob ? "page" : "block", random(8 * kMiB), kMiB);
+        blob.is_page_blob = is_page_blob;
+        if (is_page_blob)
+            for (format::ManifestPiece& piece : blob.pieces)
+                piece.id.clear();
+    }
+    ASSERT_FALSE(copy([](FakeDrive& drive, transfer::Control&) { drive.die_after(12); }).end);
+    ASSERT_TRUE(has_uncommitted());
+    for (const auto& upload : std::filesystem::directory_iterator(scratch_.path() / "vault/.dray/uploads"))
+        std::filesystem::remove(upload);
+    copy_all();
+}
+
+TEST_F(ImportTest, EndsWithADriveThatAnswersWhatNobodyAsked) {
+    add("a", random(3 * kMiB), kMiB);
+    add("b", random(3000));
+    const Copied copied = copy([](FakeDrive& drive, transfer::Control&) { drive.answer_opens_twice(); });
+    ASSERT_FALSE(copied.end);
+    EXPECT_EQ(copied.end.error().kind(), ErrorKind::Internal);
+    EXPECT_NE(copied.end.error().text().find("nobody asked"), std::string::npos);
+    copy_all();
+}
+
+TEST_F(ImportTest, EndsWithADriveThatFallsSilent) {
+    add("a", random(30 * kMiB), kMiB);
+    patience_ = std::chrono::milliseconds(300);
+    const Copied copied = copy([](FakeDrive& drive, transfer::Control&) { drive.fall_silent_after(7); });
+    ASSERT_FALSE(copied.end);
+    EXPECT_EQ(copied.end.error().kind(), ErrorKind::Internal);
+    patience_ = std::chrono::minutes(1);
+    copy_all();
+}
+
+TEST_F(ImportTest, TakesNoPieceWhosePartsComeInAnotherOrder) {
+    add("mixed", random(24 * kMiB), 24 * kMiB);
+    const Copied copied = copy([](FakeDrive& drive, transfer::Control&) { drive.answer_backwards(); });
+    ASSERT_TRUE(copied.end) << copied.end.error().text();
+    EXPECT_EQ(copied.records.at("lab/mixed")->pieces, std::vector{PieceOutcome::Corrupted});
+    EXPECT_TRUE(blobs().empty());
+}
+
 TEST_F(ImportTest, SurvivesFaultsAtRandom) {
     const unsigned seed = std::random_device{}();
     std::mt19937 source(seed);

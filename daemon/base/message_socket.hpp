@@ -10,11 +10,12 @@
 #include <vector>
 
 #include "daemon/base/file_descriptor.hpp"
+#include "daemon/base/units.hpp"
 
 namespace dray {
 
 /// No message of dray's own is longer.
-inline constexpr std::size_t kMaxMessage = 128 * 1024;
+inline constexpr std::size_t kMaxMessage = 128 * kKiB;
 inline constexpr std::size_t kMaxMessageDescriptors = 4;
 
 struct Message {

@@ -53,8 +53,10 @@ std::unexpected<Error> fail_errno(int error_number, fmt::format_string<Args...> 
 #define DRAY_CONCAT(a, b) DRAY_CONCAT_(a, b)
 
 /// `DRAY_LET(Thing thing, make_thing());` declares `thing` from a Result, or returns its error as it is.
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses.
 #define DRAY_LET(declaration, expression)                                  \
     auto DRAY_CONCAT(dray_let_, __LINE__) = (expression);                  \
     if (!DRAY_CONCAT(dray_let_, __LINE__))                                 \
         return std::unexpected(std::move(DRAY_CONCAT(dray_let_, __LINE__)).error()); \
     declaration = *std::move(DRAY_CONCAT(dray_let_, __LINE__))
+// NOLINTEND(bugprone-macro-parentheses)

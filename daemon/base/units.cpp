@@ -153,9 +153,9 @@ std::string format_time(TimePoint time, const char* format, bool utc) {
     const std::time_t seconds = time.time_since_epoch() / std::chrono::seconds(1);
     std::tm fields{};
     if (utc)
-        gmtime_r(&seconds, &fields);
+        (void)gmtime_r(&seconds, &fields);  // fails for years beyond an int only
     else
-        localtime_r(&seconds, &fields);
+        (void)localtime_r(&seconds, &fields);
     char buffer[64];
     const std::size_t length = std::strftime(buffer, sizeof buffer, format, &fields);
     return {buffer, length};

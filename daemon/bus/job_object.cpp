@@ -196,6 +196,7 @@ constexpr auto fault_reason = property<[](const Found& f) { return fault_reason_
 
 constexpr auto drives = property<[](const Found& f) {
     std::vector<ObjectPath> paths;
+    paths.reserve(f.job->drives.size());
     for (const Drive& drive : f.job->drives)
         paths.push_back({drive_path(f.job->name, drive.serial)});
     return paths;

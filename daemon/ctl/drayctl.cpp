@@ -286,6 +286,8 @@ private:
 }  // namespace
 }  // namespace dray::ctl
 
+// What is thrown here is lack of memory, and that may end the program.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 int main(int argc, char** argv) {
     dray::log::start("drayctl", dray::log::Level::Info);
     dray::ctl::CommandLine command_line;

@@ -149,7 +149,6 @@ Result<int> watch(Client& client, const OutputOptions& output, const std::string
     DRAY_TRY(client.subscribe());
     Screen screen(is_lively(STDOUT_FILENO));
     const SystemClock clock;
-    std::string path;
     bool is_told = false;
     while (!is_interrupted()) {
         Result<std::vector<std::string>> paths = std::vector<std::string>{};

@@ -30,7 +30,7 @@ inline constexpr std::size_t kMaxBatch = 64;
 inline constexpr std::size_t kMaxInFlight = 256;
 /// Files open at one time; file numbers are below it.
 inline constexpr std::uint32_t kMaxFiles = 512;
-inline constexpr std::size_t kMaxPath = 32 * 1024;
+inline constexpr std::size_t kMaxPath = 32 * kKiB;
 /// Reads and writes are at most this long; longer pieces go in several (rules.md 10).
 inline constexpr Bytes kMaxRead = 8 * kMiB;
 /// Every extent of the ring begins at a multiple of this.

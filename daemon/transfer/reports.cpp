@@ -69,7 +69,7 @@ std::string stamp_of(TimePoint time) {
     const std::uint64_t usec = to_usec(time);
     const auto seconds = static_cast<std::time_t>(usec / 1'000'000);
     std::tm utc{};
-    gmtime_r(&seconds, &utc);
+    (void)gmtime_r(&seconds, &utc);  // fails for years beyond an int only
     std::array<char, 32> text{};
     (void)std::strftime(text.data(), text.size(), "%Y%m%d-%H%M%S", &utc);
     return fmt::format("{}-{:03}", text.data(), usec / 1000 % 1000);

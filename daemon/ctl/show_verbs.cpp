@@ -189,8 +189,8 @@ Result<int> show_status(const Client& client, const OutputOptions& options) {
           std::uint64_t{jobs.size()}, false}},
         {{"Plugged in", "devices-total"}, number_cell(devices.size())}};
     if (options.json != JsonMode::Off) {
-        Cell hand{"", questions, false};
-        fields.push_back({{"Needs a hand", "needs-a-hand"}, std::move(hand)});
+        const Cell hand{"", questions, false};
+        fields.push_back({{"Needs a hand", "needs-a-hand"}, hand});
         print_record_with_rows(options, fields, "jobs", kJobColumns, running);
         return 0;
     }
@@ -231,7 +231,7 @@ Result<int> show_job(const Client& client, const OutputOptions& options, const s
         {{{"Job", "job"}, text_cell(job.text("Name"))},
          {{"Type", "type"}, text_cell(job.text("Type"))},
          {{"Store", "store"}, text_cell(job.text("Store"))},
-         {{"State", "state"}, std::move(state)},
+         {{"State", "state"}, state},
          {{"Cancel requested", "cancel-requested"}, flag_cell(job.flag("CancelRequested"))},
          {{"Drain", "drain"}, optional_text(job.flag("CancelRequested") ? job.text("Drain") : "")},
          {{"Outcome", "outcome"}, optional_text(job.text("Outcome"))},

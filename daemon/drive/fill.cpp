@@ -85,17 +85,19 @@ Result<void> Filler::create(const Create& request) {
 
 Result<void> Filler::write(const Write& request, std::span<std::byte> content) {
     DRAY_TRY(state_->check());
-    if (request.file >= kMaxFiles || !state_->files[request.file])
+    std::optional<fs::NewFile>* const file =
+        request.file < kMaxFiles ? &state_->files[request.file] : nullptr;
+    if (file == nullptr || !file->has_value())
         return fail(ErrorKind::InvalidArgument, "no file is open under the number {}",
                     request.file);
-    return state_->filesystem->write(*state_->files[request.file], request.offset, content);
+    return state_->filesystem->write(**file, request.offset, content);
 }
 
 void Filler::close(std::uint32_t number) {
-    if (number >= kMaxFiles || !state_->files[number])
+    if (number >= kMaxFiles)
         return;
     std::optional<fs::NewFile> file = std::exchange(state_->files[number], std::nullopt);
-    if (state_->failed || !state_->filesystem)
+    if (!file || state_->failed || !state_->filesystem)
         return;
     if (Result<void> closed = state_->filesystem->close(*file); !closed)
         state_->failed = Error(std::move(closed.error()), "a file cannot be completed");

@@ -111,7 +111,7 @@ struct JobEngine::State {
     };
     static Crash crash_of(const Copy& copy);
     void crashed(Job& job, Drive& drive, const Crash& crash, const std::string& how);
-    void pause(const Job& job, const Drive& drive, Microseconds length, std::optional<Crash> crash);
+    void pause(const Job& job, const Drive& drive, Microseconds length, const std::optional<Crash>& crash);
     void device_went(Job& job, Drive& drive);
     void grant_unlock();
     void check_ended(const std::string& store);

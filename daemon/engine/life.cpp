@@ -18,11 +18,6 @@ bool takes_drives(const Job& job) {
 
 bool is_over(const Job& job) { return job.state == JobState::Completed || job.state == JobState::Closed; }
 
-/// Faults that may have gone away by themselves (rules.md 2).
-bool may_mend_itself(const std::string& kind) {
-    return kind == "Unreachable" || kind == "NoSpace" || kind == "Denied" || kind == "NotFound" || kind == "Busy";
-}
-
 }  // namespace
 
 Result<void> JobEngine::State::save(const Job& job) {
@@ -246,20 +241,6 @@ void JobEngine::State::sources_settled() {
             for (Drive& drive : job->drives)
                 hand_back_if_due(*job, drive);
     settle();
-}
-
-void JobEngine::State::probe_stores() {
-    for (auto& [name, job] : jobs)
-        for (Drive& drive : job->drives)
-            if (drive.is_faulted && may_mend_itself(drive.fault_kind) &&
-                (takes_drives(*job) || (drive.is_draining && !drive.is_finished()))) {
-                drive.is_faulted = false;
-                drive.fault_reason.clear();
-                drive.fault_kind.clear();
-                save_or_log(*job);
-                tell(*job, drive, Change::State);
-            }
-    schedule_soon();
 }
 
 }  // namespace dray

@@ -69,6 +69,7 @@ Result<pid_t> spawn(const std::string& program, const std::vector<Placed>& descr
                                  POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
         std::vector<std::string> environment = child_environment();
         std::vector<char*> pointers;
+        pointers.reserve(environment.size() + 1);
         for (std::string& entry : environment)
             pointers.push_back(entry.data());
         pointers.push_back(nullptr);

@@ -140,8 +140,8 @@ void JobEngine::State::schedule() {
                 ready.push_back({job.get(), drive.serial, drive.started == TimePoint()});
         }
     }
-    std::ranges::stable_sort(ready, {}, [](const Ready& entry) {
-        return std::tuple(entry.is_fresh, entry.job->shipped, entry.job->name);
+    std::ranges::sort(ready, {}, [](const Ready& entry) {
+        return std::tuple(entry.is_fresh, entry.job->shipped, entry.job->name, entry.serial);
     });
     for (const Ready& entry : ready) {
         if (active() >= config.transfers.max)
@@ -437,7 +437,7 @@ void JobEngine::State::import_ended(Job& job, Drive& drive, const Copy& copy) {
 
 // Nothing is started for the drive meanwhile. With a `copy` whose device is still there afterwards, that copy counts as
 // crashed.
-void JobEngine::State::pause(const Job& job, const Drive& drive, Microseconds length, std::optional<Crash> crash) {
+void JobEngine::State::pause(const Job& job, const Drive& drive, Microseconds length, const std::optional<Crash>& crash) {
     const std::string key = copy_key(job, drive);
     pausing[key] = loop.after(length, [this, key, job_name = job.name, serial = drive.serial, crash] {
         const EventSource done = std::move(pausing[key]);
@@ -560,58 +560,6 @@ void JobEngine::stop(std::function<void()> stopped) {
             if (state->stopped)
                 std::exchange(state->stopped, {})();
         });
-}
-
-void JobEngine::State::set_reachable(const std::string& store, const Result<void>& result) {
-    StoreEntry& entry = stores[store];
-    entry.is_reachable = result.has_value();
-    entry.problem = result ? "" : result.error().text();
-    observer.store_changed(entry);
-}
-
-Result<void> JobEngine::check_store(const std::string& store, std::function<void(Result<void>)> done) {
-    const auto configured = state_->config.stores.find(store);
-    if (configured == state_->config.stores.end())
-        return fail(ErrorKind::NotFound, "store \"{}\" is not in the configuration", store);
-    if (state_->checks.contains(store))
-        return fail(ErrorKind::Busy, "store \"{}\" is being checked already", store);
-    auto check = std::make_unique<State::Check>();
-    check->store = store;
-    check->done = std::move(done);
-    TransferProcess::Start start;
-    start.programs = state_->programs;
-    start.task.kind = TaskKind::CheckStore;
-    start.task.store = configured->second;
-    start.task.directory = state_->config.state_directory + "/transfers";
-    std::error_code error;
-    std::filesystem::create_directories(start.task.directory, error);
-    State::Check* raw = check.get();
-    DRAY_LET(check->process,
-             TransferProcess::start(state_->loop, std::move(start),
-                                    {[raw](const transfer::FromTransfer& message) {
-                                         if (const auto* report = std::get_if<transfer::Report>(&message))
-                                             raw->report = *report;
-                                     },
-                                     [state = state_.get(), store] { state->check_ended(store); }}));
-    constexpr Microseconds kCheckLimit = std::chrono::seconds(20);
-    check->limit = state_->loop.after(kCheckLimit, [raw] { raw->process->kill(); });
-    state_->checks[store] = std::move(check);
-    return {};
-}
-
-void JobEngine::State::check_ended(const std::string& store) {
-    const auto found = checks.find(store);
-    if (found == checks.end())
-        return;
-    const std::unique_ptr<Check> check = std::move(found->second);
-    checks.erase(found);
-    Result<void> result;
-    if (!check->report)
-        result = fail(ErrorKind::Unreachable, "store \"{}\" did not answer within 20 s", store);
-    else if (check->report->ending != Ending::Finished)
-        result = fail(check->report->kind, "{}", check->report->message);
-    set_reachable(store, result);
-    check->done(std::move(result));
 }
 
 }  // namespace dray

@@ -180,6 +180,8 @@ Result<void> run() {
 }  // namespace
 }  // namespace dray::transfer
 
+// What is thrown here is lack of memory, and that may end the program.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 int main() {
     dray::log::start("dray-transfer", dray::log::Level::Info);
     const dray::Result<void> result = dray::transfer::run();

@@ -349,7 +349,7 @@ Result<void> Import::issue_piece(BlobWork& work, std::size_t piece) {
         const Bytes length = std::min(drive::kMaxRead, wanted.length - done);
         std::optional<Bytes> extent;
         while (may_read()) {
-            if (parts_.size() < 2 * requests_ && unanswered_ + outbox_.size() < drive::kMaxInFlight - 4)
+            if (parts_.size() < std::size_t{2} * requests_ && unanswered_ + outbox_.size() < drive::kMaxInFlight - 4)
                 extent = ring_.take(length);
             if (extent)
                 break;

@@ -40,7 +40,7 @@ void Import::ask(drive::Request request) {
 
 Result<void> Import::flush() {
     // As many to a message as fit; paths may be long.
-    constexpr std::size_t kTextLimit = 64 * 1024;
+    constexpr std::size_t kTextLimit = 64 * kKiB;
     std::size_t begin = 0;
     while (begin < outbox_.size()) {
         std::size_t end = begin;

@@ -147,11 +147,12 @@ void Import::put_whole(BlobWork& work, std::optional<Part> part) {
         ++work.outstanding;
     work.is_finishing = true;
     lanes_.add([this, &work, part, piece, first_number = number_of(work)]() -> Lanes::Conclusion {
-        auto [result, has_replaced, number] = publish(work, first_number, [&] {
+        Published published = publish(work, first_number, [&] {
             return store_.put_whole(work.name, create_options(work), piece, work.properties, work.metadata,
                                     control_.stop_token());
         });
-        return [this, &work, part, has_replaced = has_replaced, number = number, result = std::move(result)] {
+        return [this, &work, part, published = std::move(published)] {
+            const auto& [result, has_replaced, number] = published;
             numbers_[work.blob.blob_path] = number;
             if (part)
                 ring_.give_back(part->ring_offset);
@@ -237,11 +238,12 @@ void Import::finish(BlobWork& work) {
     work.is_finishing = true;
     ++work.outstanding;
     lanes_.add([this, &work, pieces = std::move(pieces), first_number = number_of(work)]() -> Lanes::Conclusion {
-        auto [result, has_replaced, number] = publish(work, first_number, [&]() -> Result<void> {
+        Published published = publish(work, first_number, [&]() -> Result<void> {
             DRAY_TRY(work.writer->rename(work.name));
             return work.writer->finish(pieces, work.properties, work.metadata);
         });
-        return [this, &work, has_replaced = has_replaced, number = number, result = std::move(result)] {
+        return [this, &work, published = std::move(published)] {
+            const auto& [result, has_replaced, number] = published;
             numbers_[work.blob.blob_path] = number;
             --work.outstanding;
             work.is_finishing = false;

@@ -169,7 +169,7 @@ Result<std::string> Reports::stamp() const {
     const std::string path = task_.directory + kStampFile;
     if (Result<std::string> known = read_file(path, 64); known && !known->empty())
         return known;
-    const std::string made = stamp_of(clock_.now());
+    std::string made = stamp_of(clock_.now());
     DRAY_TRY(write_file_atomically(path, std::as_bytes(std::span(made)), 0600));
     return made;
 }

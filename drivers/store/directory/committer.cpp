@@ -21,7 +21,7 @@ bool lock_shared(int fd) { return flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != 
 
 Committer::Committer(int root, Locks locks) : root_(root), locks_(std::move(locks)) {}
 
-Result<void> Committer::wait_until_released(std::stop_token stop) {
+Result<void> Committer::wait_until_released(const std::stop_token& stop) {
     for (;;) {
         {
             const std::lock_guard lock(waiting_mutex_);
@@ -36,7 +36,7 @@ Result<void> Committer::wait_until_released(std::stop_token stop) {
     }
 }
 
-Result<void> Committer::commit(const std::function<Result<void>()>& publish, std::stop_token stop) {
+Result<void> Committer::commit(const std::function<Result<void>()>& publish, const std::stop_token& stop) {
     for (;;) {
         DRAY_TRY(wait_until_released(stop));
         Entry entry{&publish, {}};

@@ -31,7 +31,7 @@ public:
 
     /// Runs `publish` (renames) after what was written before is on the medium. Cancelled: `stop` was
     /// requested while the store was held.
-    Result<void> commit(const std::function<Result<void>()>& publish, std::stop_token stop);
+    Result<void> commit(const std::function<Result<void>()>& publish, const std::stop_token& stop);
     /// Runs `change` while nobody else, in this process or another, publishes into the store. Short work only.
     Result<void> exclusively(const std::function<Result<void>()>& change);
     /// All that was published survives a power cut. Changes nothing that can be seen, so it does not wait
@@ -45,7 +45,7 @@ private:
         bool is_done = false;
         bool is_held = false;
     };
-    Result<void> wait_until_released(std::stop_token stop);
+    Result<void> wait_until_released(const std::stop_token& stop);
     void lead(std::unique_lock<std::mutex>& lock);
 
     int root_;

@@ -285,7 +285,8 @@ Result<void> DirectoryLayout::visit(
                     visit(prefix + name, status);
             } else if (S_ISREG(status.st_mode)) {
                 // Its true name is in the side file, which an odd blob always has.
-                const Result<FileDescriptor> sides = this->directory(".dray/side/" + container + "/" + prefix, false);
+                const Result<FileDescriptor> sides =
+                    this->directory(fmt::format(".dray/side/{}/{}", container, prefix), false);
                 if (!sides && sides.error().kind() != ErrorKind::NotFound)
                     return fail(sides.error());
                 if (!sides)

@@ -6,17 +6,24 @@ target_compile_options(dray_options INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual -Werror
     -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fvisibility=hidden)
 if(DRAY_SANITIZE)
-    # Static, so that preload tricks (umockdev) do not trip the runtime's check. These warnings of GCC misfire
-    # in code that the sanitizers have been woven into.
     target_compile_options(dray_options INTERFACE
-        -fsanitize=${DRAY_SANITIZE} -fno-omit-frame-pointer -U_FORTIFY_SOURCE -Wno-maybe-uninitialized
-        -Wno-null-dereference -Wno-stringop-overflow)
+        -fsanitize=${DRAY_SANITIZE} -fno-omit-frame-pointer -U_FORTIFY_SOURCE)
     target_link_options(dray_options INTERFACE -fsanitize=${DRAY_SANITIZE})
-    if(DRAY_SANITIZE MATCHES "address")
-        target_link_options(dray_options INTERFACE -static-libasan)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+        # These warnings misfire in code that the sanitizers have been woven into.
+        target_compile_options(dray_options INTERFACE
+            -Wno-maybe-uninitialized -Wno-null-dereference -Wno-stringop-overflow)
+        if(DRAY_SANITIZE MATCHES "address")
+            # Static, so that preload tricks (umockdev) do not trip the runtime's check.
+            target_link_options(dray_options INTERFACE -static-libasan)
+        endif()
     endif()
 else()
     target_compile_options(dray_options INTERFACE -O2)
+endif()
+if(DRAY_FUZZ)
+    # Clang warns of other things than the compiler we build with; here it is only to find its way through the code.
+    target_compile_options(dray_options INTERFACE -fsanitize=fuzzer-no-link -fno-sanitize-recover=all -Wno-error)
 endif()
 target_include_directories(dray_options INTERFACE ${PROJECT_SOURCE_DIR})
 
@@ -59,4 +66,23 @@ function(dray_test name)
         set(ARG_TIMEOUT 300)
     endif()
     set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()
+
+# dray_fuzz(NAME FILES a_fuzz.cpp ... LINKS x y): LLVMFuzzerTestOneInput over tests/fuzz/corpus/NAME. In the preset `fuzz`
+# a libFuzzer program bin/fuzz/NAME; in all others the ctest entry fuzz_NAME, which replays the corpus.
+function(dray_fuzz name)
+    cmake_parse_arguments(ARG "" "" "FILES;LINKS" ${ARGN})
+    set(corpus ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
+    add_executable(fuzz_${name} ${ARG_FILES})
+    target_link_libraries(fuzz_${name} PRIVATE dray_options ${ARG_LINKS})
+    if(DRAY_FUZZ)
+        target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+        set_target_properties(fuzz_${name} PROPERTIES
+            OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/fuzz)
+    else()
+        target_sources(fuzz_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/replay.cpp)
+        set_target_properties(fuzz_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/tests)
+        add_test(NAME fuzz_${name} COMMAND fuzz_${name} ${corpus})
+        set_tests_properties(fuzz_${name} PROPERTIES TIMEOUT 120 LABELS fuzz)
+    endif()
 endfunction()

@@ -64,12 +64,13 @@ class Lab:
             f"state-directory: {self.state}\n"
             f"devices: {{sources: {sources}, images: {self.drives}, allow-loop: true}}\n"
             f"stores: {{vault: {{type: directory, path: {self.vault}}}}}\n"
-            f"transfers: {{max: {transfers}}}\n"
+            + (f"transfers: {{max: {transfers}}}\n" if transfers else "") +
             f"lifecycle: {{hand-back: {hand_back}}}\n"
             "clock: {require-sync: false}\n" + extra
         )
         self.log_path = self.root / "drayd.log"
         self.drayd = None
+        self.daemon_environment = {}
         self.changed = threading.Condition()
         self.closing = contextlib.ExitStack()
         os.chmod(self.root, 0o755)
@@ -124,7 +125,8 @@ class Lab:
         if os.getuid() == 0:
             command = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--groups=disk", *command]
         with open(self.log_path, "ab") as log:
-            self.drayd = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+            self.drayd = subprocess.Popen(command, env={**self.environment, **self.daemon_environment}, stdout=log,
+                                          stderr=log)
         process = self.drayd
         threading.Thread(target=lambda: (process.wait(), self._notify()), daemon=True).start()
         self.wait(lambda: self._busctl("status", "org.dray1").returncode == 0 or process.poll() is not None,

@@ -91,9 +91,10 @@ int failed(const Error& error, int status) {
 
 int serve(Config config) {
     // Changing the uid makes a process dumpable again, so root goes first.
-    const auto become_harmless = [state = config.state_directory]() -> Result<void> {
-        DRAY_TRY(leave_root(state));
-        return harden_process();
+    const auto become_harmless = [state = config.state_directory]() -> Result<std::optional<ChildUsers>> {
+        DRAY_LET(const std::optional<ChildUsers> users, settle_users(state));
+        DRAY_TRY(harden_process());
+        return users;
     };
     const SystemClock clock;
     auto service = Service::create(std::move(config), clock, become_harmless);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -12,18 +13,26 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <set>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "daemon/base/file.hpp"
 #include "daemon/base/handle.hpp"
 #include "daemon/base/log.hpp"
+#include "daemon/confine/capabilities.hpp"
 
 namespace dray {
 namespace {
 
+using confine::capability_bit;
+using confine::User;
+
 constexpr const char* kUser = "dray";
+constexpr const char* kTransferUser = "dray-transfer";
+constexpr const char* kDriveUser = "dray-drive";
 // Below the ranges that systemd takes for its own purposes from 60001 and 61184 on, should one be free.
 constexpr uid_t kFirstUnusedUid = 60000;
 constexpr uid_t kLastUnusedUid = 65000;
@@ -32,27 +41,42 @@ constexpr int kMaxDepth = 4;
 
 using Directory = Handle<DIR, closedir>;
 
-struct Identity {
-    uid_t uid;
-    gid_t gid;
-};
+/// To end children that run as others, and for them to become those.
+constexpr std::uint64_t kKept = capability_bit(CAP_KILL) | capability_bit(CAP_SETUID) | capability_bit(CAP_SETGID);
 
-Result<Identity> choose_identity() {
-    if (const passwd* user = getpwnam(kUser); user != nullptr && user->pw_uid != 0)
-        return Identity{user->pw_uid, user->pw_gid};
-    for (uid_t uid = kFirstUnusedUid; uid <= kLastUnusedUid; ++uid) {
-        if (getpwuid(uid) == nullptr && getgrgid(uid) == nullptr) {
-            log::warning("there is no user {}: running as the unused uid {}", kUser, uid);
-            return Identity{uid, uid};
-        }
-    }
-    return fail(ErrorKind::NotFound, "there is no user {} to run as, and no unused uid from {} to {}", kUser,
-                kFirstUnusedUid, kLastUnusedUid);
+std::optional<User> find_user(const char* name) {
+    const passwd* user = getpwnam(name);
+    if (user == nullptr || user->pw_uid == 0 || user->pw_gid == 0)
+        return std::nullopt;
+    return User{user->pw_uid, user->pw_gid};
 }
+
+/// Users by name, or instead of those that are missing unused uids, each once.
+class Users {
+public:
+    Result<User> find(const char* name) {
+        if (const std::optional<User> user = find_user(name))
+            return *user;
+        for (; next_ <= kLastUnusedUid; ++next_) {
+            if (getpwuid(next_) != nullptr || getgrgid(next_) != nullptr)
+                continue;
+            missing_ += fmt::format("{}{} (uid {} instead)", missing_.empty() ? "" : ", ", name, next_);
+            const uid_t uid = next_++;
+            return User{uid, uid};
+        }
+        return fail(ErrorKind::NotFound, "there is no user {} to run as, and no unused uid from {} to {}", name,
+                    kFirstUnusedUid, kLastUnusedUid);
+    }
+    const std::string& missing() const { return missing_; }
+
+private:
+    uid_t next_ = kFirstUnusedUid;
+    std::string missing_;
+};
 
 /// Files with a second name are passed over: it may be one outside the directory, put there to have root
 /// give it away.
-Result<void> give_entries(const FileDescriptor& folder, Identity to, const std::string& path, int depth) {
+Result<void> give_entries(const FileDescriptor& folder, User to, const std::string& path, int depth) {
     DRAY_LET(FileDescriptor copy, folder.duplicate());
     const Directory entries(fdopendir(copy.get()));
     if (!entries)
@@ -89,7 +113,7 @@ bool is_ours_or_empty(const std::string& path) {
     return true;
 }
 
-Result<void> give_directory(const std::string& path, Identity to) {
+Result<void> give_directory(const std::string& path, User to) {
     std::error_code error;
     const bool is_new = std::filesystem::create_directories(path, error);
     if (error)
@@ -116,7 +140,7 @@ Result<void> give_directory(const std::string& path, Identity to) {
     return {};
 }
 
-Result<void> become(Identity identity) {
+Result<void> become(User identity) {
     std::vector<gid_t> groups;
     if (const group* disk = getgrnam("disk"); disk != nullptr)
         groups.push_back(disk->gr_gid);
@@ -124,20 +148,73 @@ Result<void> become(Identity identity) {
         return fail_errno(errno, "cannot set the groups");
     if (setresgid(identity.gid, identity.gid, identity.gid) != 0)
         return fail_errno(errno, "cannot become gid {}", identity.gid);
-    // All three uids leave 0, and with them the kernel clears every capability set.
+    // The last of the uids that leaves 0 takes the capabilities along, unless they are asked to stay; which
+    // of them do, keep_capabilities() says.
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
+        return fail_errno(errno, "cannot keep capabilities");
     if (setresuid(identity.uid, identity.uid, identity.uid) != 0)
         return fail_errno(errno, "cannot become uid {}", identity.uid);
+    if (prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) != 0)
+        return fail_errno(errno, "cannot stop keeping capabilities");
     return {};
+}
+
+/// Only KILL is in use here; the others wait for the children. The bounding set is emptied where that is
+/// allowed, so that no program of ours can come to a capability beyond these, root's uid or not.
+Result<void> keep_capabilities(std::uint64_t kept) {
+    // In this order: what is not in the bounding set any more cannot become inheritable.
+    const confine::Capabilities wanted{
+        .effective = kept & capability_bit(CAP_KILL), .permitted = kept, .inheritable = kept};
+    DRAY_LET(confine::Capabilities now, confine::read_capabilities());
+    now.inheritable = kept;
+    now.effective |= now.permitted & capability_bit(CAP_SETPCAP);
+    DRAY_TRY(confine::write_capabilities(now));
+    confine::clear_bounding_capabilities();
+    DRAY_TRY(confine::write_capabilities(wanted));
+    return confine::write_ambient_capabilities(kept);
+}
+
+/// Why the children cannot have uids of their own, or empty.
+std::string why_not_apart(const std::optional<User>& transfer, const std::optional<User>& drive) {
+    for (const auto& [name, user] : {std::pair{kTransferUser, transfer}, std::pair{kDriveUser, drive}})
+        if (!user)
+            return fmt::format("there is no user {}", name);
+    if (std::set{geteuid(), transfer->uid, drive->uid}.size() != 3)
+        return fmt::format("{} and {} must be two users, and neither of them drayd's own", kTransferUser, kDriveUser);
+    if (getegid() == 0 || drive->gid == getegid())
+        return fmt::format("drayd's group {} is shared with others than {}", getegid(), kTransferUser);
+    return "";
+}
+
+Result<std::optional<ChildUsers>> split(const std::optional<User>& transfer, const std::optional<User>& drive) {
+    DRAY_LET(const confine::Capabilities now, confine::read_capabilities());
+    const std::string why = (now.permitted & kKept) != kKept
+                                ? "drayd has not the capabilities SETUID, SETGID and KILL"
+                                : why_not_apart(transfer, drive);
+    DRAY_TRY(keep_capabilities(why.empty() ? kKept : 0));
+    if (why.empty())
+        return ChildUsers{.transfer = {transfer->uid, getegid()}, .drive = *drive};
+    log::warning("dray-drive and dray-transfer run as drayd's own user {}, not as users of their own: {}", geteuid(), why);
+    return std::nullopt;
+}
+
+/// For a start as root.
+Result<std::optional<ChildUsers>> leave_root(const std::string& state_directory) {
+    Users users;
+    DRAY_LET(const User own, users.find(kUser));
+    DRAY_LET(const User transfer, users.find(kTransferUser));
+    DRAY_LET(const User drive, users.find(kDriveUser));
+    if (!users.missing().empty())
+        log::warning("these users are missing: {}", users.missing());
+    DRAY_TRY(give_directory(state_directory, own));
+    DRAY_TRY(become(own));
+    return split(transfer, drive);
 }
 
 }  // namespace
 
-Result<void> leave_root(const std::string& state_directory) {
-    if (geteuid() != 0)
-        return {};
-    DRAY_LET(const Identity identity, choose_identity());
-    DRAY_TRY(give_directory(state_directory, identity));
-    return become(identity);
+Result<std::optional<ChildUsers>> settle_users(const std::string& state_directory) {
+    return geteuid() == 0 ? leave_root(state_directory) : split(find_user(kTransferUser), find_user(kDriveUser));
 }
 
 Result<void> harden_process() {

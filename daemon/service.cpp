@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "daemon/bus/connection.hpp"
 #include "daemon/bus/objects.hpp"
 #include "daemon/catalog/catalog.hpp"
+#include "daemon/confine/confine.hpp"
 #include "daemon/device/image_monitor.hpp"
 #include "daemon/device/udev_monitor.hpp"
 #include "daemon/engine/job_engine.hpp"
@@ -99,6 +101,7 @@ struct Service::State {
     Config config;
     const Clock& clock;
     EventLoop loop;
+    std::optional<ChildUsers> child_users;
     FileDescriptor lock;
     std::unique_ptr<Catalog> catalog;
     std::unique_ptr<bus::Connection> connection;
@@ -130,6 +133,8 @@ Result<void> Service::State::open_catalog() {
 
 Result<void> Service::State::start_engine() {
     engine = std::make_unique<JobEngine>(config, *catalog, clock, loop, *objects);
+    if (child_users)
+        engine->run_children_as(*child_users);
     objects->show(engine.get());
     objects->on_overview([this] { show_status_soon(); });
     return engine->start();
@@ -186,12 +191,15 @@ Service::Service(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Service::~Service() = default;
 
 Result<std::unique_ptr<Service>> Service::create(Config config, const Clock& clock,
-                                                 const std::function<Result<void>()>& connected) {
+                                                 const SettleUsers& settle_users) {
     DRAY_LET(EventLoop loop, EventLoop::create());
     auto state = std::make_unique<State>(std::move(config), clock, std::move(loop));
     DRAY_TRY(state->connect());
-    if (connected)
-        DRAY_TRY(connected());
+    if (settle_users) {
+        DRAY_LET(state->child_users, settle_users());
+    }
+    if (const std::string problem = confine::file_system_problem(); !problem.empty())
+        log::warning("{}", problem);
     DRAY_TRY(state->open_catalog());
     DRAY_TRY(state->watch_signals());
     DRAY_TRY(state->start_engine());

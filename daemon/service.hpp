@@ -6,11 +6,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "config/config.hpp"
 #include "daemon/base/clock.hpp"
 #include "daemon/base/result.hpp"
+#include "daemon/engine/transfer_process.hpp"
 
 namespace dray {
 
@@ -19,17 +21,20 @@ std::string state_directory_of(const std::string& configured);
 
 class Service {
 public:
+    using SettleUsers = std::function<Result<std::optional<ChildUsers>>()>;
+
     /// Takes the bus name first: what comes after touches the catalog, and two daemons must not. SIGTERM,
     /// SIGINT and SIGCHLD must be blocked in every thread. `config.state_directory` is set; `clock`
     /// outlives the service.
     ///
-    /// `connected` is called once the name is taken: the place to leave root. Not earlier, because
-    /// dbus-daemon turns away every uid that is in no user database, and drayd may become such a one.
+    /// `settle_users` is called once the bus is reached: the place to leave root. Not earlier, because
+    /// dbus-daemon turns away every uid that is in no user database, and drayd may become such a one. It
+    /// answers as whom the transfers' processes run.
     ///
     /// Unsupported: the catalog is of a newer dray (exit status 78). Exists: another drayd has the name or
     /// the state directory. Unreachable, Denied: the bus, the catalog or a device source.
     static Result<std::unique_ptr<Service>> create(Config config, const Clock& clock,
-                                                   const std::function<Result<void>()>& connected);
+                                                   const SettleUsers& settle_users);
     ~Service();
     Service(const Service&) = delete;
     Service& operator=(const Service&) = delete;

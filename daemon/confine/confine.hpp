@@ -8,6 +8,10 @@
 // have no Landlock.
 #pragma once
 
+#include <sys/types.h>
+
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,12 +19,27 @@
 
 namespace dray::confine {
 
-/// Clears every capability set, makes the process undumpable and sets no_new_privs. First of all.
-Result<void> drop_privileges();
+struct User {
+    uid_t uid;
+    gid_t gid;
+};
+
+/// How a child is told as whom to run: the one argument it may have.
+std::string user_argument(User user);
+/// Without an argument nothing: the child stays who it is. InvalidArgument: it is something else.
+Result<std::optional<User>> read_user_argument(std::span<char* const> arguments);
+
+/// Becomes `user` in no other group, clears every capability set, makes the process undumpable, switches
+/// core dumps off and sets no_new_privs. Before anything is read that is not drayd's own.
+Result<void> drop_privileges(const std::optional<User>& user = {});
 
 /// Landlock without any rule: from here on no file can be opened but by descriptors held already
 /// (memfds open through /proc/self/fd). The answer is empty, or one sentence about what is missing.
 std::string shut_file_system();
+
+/// What shut_file_system() and box_transfer() would miss on this machine, without shutting anything: drayd
+/// says it once, for all its children.
+std::string file_system_problem();
 
 /// For libcryptsetup on a copy of the header: files can be opened for reading, threads started. With
 /// `may_format` also written.

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "daemon/base/file_descriptor.hpp"
 #include "daemon/confine/confine.hpp"
@@ -51,6 +52,29 @@ Attributes everything(long version) {
     return all;
 }
 
+struct Ruleset {
+    FileDescriptor ruleset;
+    std::uint64_t handled = 0;
+    /// Why there is none, or empty.
+    std::string problem;
+};
+
+Ruleset make_ruleset() {
+    const long version =
+        syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (version < 1)
+        return {{}, 0, "this kernel has no Landlock; files are kept from the process by its user alone"};
+    const Attributes attributes = everything(version);
+    // Older kernels know a shorter structure.
+    const std::size_t size = version >= 6 ? 24 : version >= 4 ? 16 : 8;
+    FileDescriptor ruleset(
+        static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, size, 0)));
+    if (!ruleset)
+        return {{}, 0, "Landlock refuses its rules (" + errno_text(errno) +
+                           "); files are kept from the process by its user alone"};
+    return {std::move(ruleset), attributes.file_system, ""};
+}
+
 Result<void> add_rule(int ruleset, const LandlockRule& rule, std::uint64_t handled) {
     const FileDescriptor directory(
         open(rule.directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -68,25 +92,18 @@ Result<void> add_rule(int ruleset, const LandlockRule& rule, std::uint64_t handl
 }  // namespace
 
 Result<std::string> restrict_file_system(const std::vector<LandlockRule>& rules) {
-    const long version =
-        syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (version < 1)
-        return "this kernel has no Landlock; files are kept from the process by its user alone";
-    const Attributes attributes = everything(version);
-    // Older kernels know a shorter structure.
-    const std::size_t size = version >= 6 ? 24 : version >= 4 ? 16 : 8;
-    const FileDescriptor ruleset(
-        static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, size, 0)));
-    if (!ruleset)
-        return "Landlock refuses its rules (" + errno_text(errno) +
-               "); files are kept from the process by its user alone";
+    const Ruleset made = make_ruleset();
+    if (!made.problem.empty())
+        return made.problem;
     for (const LandlockRule& rule : rules)
-        DRAY_TRY(add_rule(ruleset.get(), rule, attributes.file_system));
-    if (syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0)
+        DRAY_TRY(add_rule(made.ruleset.get(), rule, made.handled));
+    if (syscall(SYS_landlock_restrict_self, made.ruleset.get(), 0) != 0)
         return "Landlock cannot be switched on (" + errno_text(errno) +
                "); files are kept from the process by its user alone";
     return "";
 }
+
+std::string file_system_problem() { return make_ruleset().problem; }
 
 std::string shut_file_system() {
     Result<std::string> warning = restrict_file_system({});

@@ -1,27 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <linux/capability.h>
+#include <grp.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
+#include <charconv>
 
+#include "daemon/confine/capabilities.hpp"
 #include "daemon/confine/confine.hpp"
 
 namespace dray::confine {
+namespace {
 
-Result<void> drop_privileges() {
-    // Takes CAP_SETPCAP, which a child of drayd does not have; it has no capability to lose either, and
-    // no_new_privs keeps it from ever getting one.
-    for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; ++capability)
-        (void)prctl(PR_CAPBSET_DROP, capability);
-    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0)
-        return fail_errno(errno, "cannot clear the ambient capabilities");
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    const std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> nothing{};
-    if (syscall(SYS_capset, &header, nothing.data()) != 0)
-        return fail_errno(errno, "cannot drop the capabilities");
+constexpr std::string_view kUserArgument = "--user=";
+
+Result<void> become(User user) {
+    if (setgroups(0, nullptr) != 0)
+        return fail_errno(errno, "cannot leave drayd's groups");
+    if (setresgid(user.gid, user.gid, user.gid) != 0)
+        return fail_errno(errno, "cannot become gid {}", user.gid);
+    if (setresuid(user.uid, user.uid, user.uid) != 0)
+        return fail_errno(errno, "cannot become uid {}", user.uid);
+    return {};
+}
+
+}  // namespace
+
+std::string user_argument(User user) { return fmt::format("{}{}:{}", kUserArgument, user.uid, user.gid); }
+
+Result<std::optional<User>> read_user_argument(std::span<char* const> arguments) {
+    if (arguments.size() <= 1)
+        return std::nullopt;
+    const std::string_view word = arguments[1];
+    const auto wrong = [&] { return fail(ErrorKind::InvalidArgument, "\"{}\" is no argument of this program", word); };
+    if (arguments.size() > 2 || !word.starts_with(kUserArgument))
+        return wrong();
+    const char* const end = word.data() + word.size();
+    User user{};
+    const auto uid = std::from_chars(word.data() + kUserArgument.size(), end, user.uid);
+    if (uid.ec != std::errc() || uid.ptr == end || *uid.ptr != ':')
+        return wrong();
+    const auto gid = std::from_chars(uid.ptr + 1, end, user.gid);
+    // -1 means "leave as it is" to the calls that take it.
+    if (gid.ec != std::errc() || gid.ptr != end || user.uid == 0 || user.gid == 0 ||
+        user.uid == static_cast<uid_t>(-1) || user.gid == static_cast<gid_t>(-1))
+        return wrong();
+    return user;
+}
+
+Result<void> drop_privileges(const std::optional<User>& user) {
+    if (user)
+        DRAY_TRY(become(*user));
+    clear_bounding_capabilities();
+    DRAY_TRY(write_ambient_capabilities(0));
+    DRAY_TRY(write_capabilities({}));
+    const rlimit none{0, 0};
+    if (setrlimit(RLIMIT_CORE, &none) != 0)
+        return fail_errno(errno, "cannot switch core dumps off");
+    // After the uid: changing that makes a process dumpable again.
     if (prctl(PR_SET_DUMPABLE, 0) != 0)
         return fail_errno(errno, "cannot make the process undumpable");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)

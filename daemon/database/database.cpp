@@ -102,9 +102,9 @@ std::vector<std::byte> Statement::bytes(int column) const {
     return data == nullptr ? std::vector<std::byte>() : std::vector<std::byte>(data, data + size);
 }
 
-Result<Database> Database::open(const std::string& path) {
+Result<Database> Database::open(const std::string& path, unsigned mode) {
     // SQLite would make it with the umask's mode; these files hold what others have no business with.
-    DRAY_LET(const FileDescriptor made, open_file(path, O_RDWR | O_CREAT, 0600));
+    DRAY_LET(const FileDescriptor made, open_file(path, O_RDWR | O_CREAT, mode));
     DRAY_TRY(refuse_an_emptied_file(made.get(), path));
     Database database;
     database.path_ = path;

@@ -54,9 +54,9 @@ private:
 
 class Database {
 public:
-    /// Opens or makes `path` (mode 0600). Corrupt: the file is no database or a broken one; an empty file with
-    /// a log beside it is one.
-    static Result<Database> open(const std::string& path);
+    /// Opens or makes `path` (with `mode`, less the mask). Corrupt: the file is no database or a broken one; an
+    /// empty file with a log beside it is one.
+    static Result<Database> open(const std::string& path, unsigned mode = 0600);
 
     Result<void> execute(const char* sql);
     Result<Statement> prepare(std::string_view sql) const;

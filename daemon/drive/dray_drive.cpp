@@ -16,6 +16,8 @@
 #include <cerrno>
 #include <csignal>
 #include <ctime>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "daemon/base/log.hpp"
@@ -43,18 +45,21 @@ struct Peer {
 };
 
 /// What must happen while files can still be opened.
-Result<void> prepare() {
+Result<void> prepare(const std::optional<confine::User>& user) {
     // Threads of the key derivation would map an arena of 128 MiB each, and messages are as long as what
     // malloc maps anew every time.
     (void)mallopt(M_ARENA_MAX, 1);
     (void)mallopt(M_MMAP_THRESHOLD, 16 * 1024 * 1024);
     (void)mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
     tzset();
-    const rlimit none{0, 0};
-    (void)setrlimit(RLIMIT_CORE, &none);  // lowering a limit does not fail
-    DRAY_TRY(confine::drop_privileges());
+    DRAY_TRY(confine::drop_privileges(user));
+    // The socket's end is the other sign that the parent is gone, and the surer one. Set here, because a
+    // change of the uid takes it back.
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     DRAY_TRY(volume::warm_up_unlocking());
-    if (const std::string warning = confine::shut_file_system(); !warning.empty())
+    // What the kernel cannot do, drayd has said once for all of us.
+    const std::string known = confine::file_system_problem();
+    if (const std::string warning = confine::shut_file_system(); warning != known)
         log::warning("{}", warning);
     return {};
 }
@@ -181,8 +186,9 @@ Result<void> serve_filling(Peer& peer, const Format& format) {
     return DriveServer(peer.socket, peer.ring.bytes(), nullptr, filler->get()).serve();
 }
 
-Result<void> run() {
-    DRAY_TRY(prepare());
+Result<void> run(std::span<char* const> arguments) {
+    DRAY_LET(const std::optional<confine::User> user, confine::read_user_argument(arguments));
+    DRAY_TRY(prepare(user));
     DRAY_LET(Peer peer, meet_peer());
     DRAY_LET(const ToDrive go, receive(peer));
     if (const auto* unlock = std::get_if<Unlock>(&go))
@@ -202,15 +208,14 @@ bool has_descriptors() {
 }  // namespace
 }  // namespace dray::drive
 
-int main() {
+int main(int argc, char** argv) {
     using namespace dray;
     log::start("dray-drive", log::Level::Info);
     if (!drive::has_descriptors()) {
         log::error("dray-drive is started by dray itself, not by hand");
         return 2;
     }
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);  // the socket's end is the other sign, and the surer one
-    const Result<void> done = drive::run();
+    const Result<void> done = drive::run({argv, static_cast<std::size_t>(argc)});
     if (!done && done.error().kind() != ErrorKind::Gone) {
         log::error("{}", done.error().text());
         _exit(1);

@@ -123,6 +123,7 @@ struct JobEngine::State {
     EventLoop& loop;
     EngineObserver& observer;
     std::string programs = find_programs();
+    std::optional<ChildUsers> child_users;
     /// By folded name.
     std::map<std::string, std::unique_ptr<Job>> jobs;
     std::map<std::string, StoreEntry> stores;

@@ -75,6 +75,8 @@ JobEngine::JobEngine(const Config& config, Catalog& catalog, const Clock& clock,
 
 JobEngine::~JobEngine() = default;
 
+void JobEngine::run_children_as(const ChildUsers& users) { state_->child_users = users; }
+
 Result<void> JobEngine::start() {
     DRAY_LET(std::vector<Job> loaded, state_->catalog.load());
     for (const auto& [name, store] : state_->config.stores)

@@ -18,6 +18,7 @@
 #include "daemon/catalog/catalog.hpp"
 #include "daemon/device/device.hpp"
 #include "daemon/engine/engine_observer.hpp"
+#include "daemon/engine/transfer_process.hpp"
 #include "daemon/loop/event_loop.hpp"
 #include "daemon/model/job.hpp"
 #include "daemon/model/job_state.hpp"
@@ -75,6 +76,8 @@ public:
     JobEngine(const JobEngine&) = delete;
     JobEngine& operator=(const JobEngine&) = delete;
 
+    /// Before start(): the processes that it starts get uids of their own.
+    void run_children_as(const ChildUsers& users);
     /// Loads the catalog and sets right what a crash left: drives that were Transferring are Received
     /// again. Devices are announced to device_present afterwards.
     Result<void> start();

@@ -2,7 +2,6 @@
 //
 // Whether stores can be used: when somebody asks, and now and then for drives that wait for one. Nobody polls idle
 // stores (rules.md 27).
-#include <filesystem>
 #include <utility>
 
 #include "daemon/engine/engine_state.hpp"
@@ -40,9 +39,7 @@ Result<void> JobEngine::check_store(const std::string& store, std::function<void
     start.programs = state_->programs;
     start.task.kind = TaskKind::CheckStore;
     start.task.store = configured->second;
-    start.task.directory = state_->config.state_directory + "/transfers";
-    std::error_code error;
-    std::filesystem::create_directories(start.task.directory, error);
+    start.users = state_->child_users;
     State::Check* raw = check.get();
     DRAY_LET(check->process,
              TransferProcess::start(state_->loop, std::move(start),

@@ -5,13 +5,16 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -41,7 +44,8 @@ struct Placed {
 };
 
 /// Starts a program with the given descriptors and no others but standard error.
-Result<pid_t> spawn(const std::string& program, const std::vector<Placed>& descriptors) {
+Result<pid_t> spawn(const std::string& program, const std::optional<confine::User>& user,
+                    const std::vector<Placed>& descriptors) {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_t attributes;
@@ -74,7 +78,8 @@ Result<pid_t> spawn(const std::string& program, const std::vector<Placed>& descr
             pointers.push_back(entry.data());
         pointers.push_back(nullptr);
         std::string name = program.substr(program.rfind('/') + 1);
-        char* arguments[] = {name.data(), nullptr};
+        std::string as_whom = user ? confine::user_argument(*user) : "";
+        char* arguments[] = {name.data(), user ? as_whom.data() : nullptr, nullptr};
         pid_t pid = -1;
         if (const int error =
                 posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments, pointers.data());
@@ -87,7 +92,33 @@ Result<pid_t> spawn(const std::string& program, const std::vector<Placed>& descr
     return result;
 }
 
+Result<void> let_group_through(const std::string& path) {
+    struct stat status {};
+    if (stat(path.c_str(), &status) != 0)
+        return fail_errno(errno, "cannot look at {}", path);
+    if (status.st_gid == getegid() && (status.st_mode & S_IXGRP) != 0)
+        return {};
+    if (status.st_gid != getegid() && chown(path.c_str(), static_cast<uid_t>(-1), getegid()) != 0)
+        return fail_errno(errno, "cannot give {} to the group {}", path, getegid());
+    if (chmod(path.c_str(), (status.st_mode & 07777) | S_IXGRP) != 0)
+        return fail_errno(errno, "cannot let the group {} through {}", getegid(), path);
+    return {};
+}
+
 }  // namespace
+
+Result<void> make_copy_directory(const std::string& state_directory, const std::string& path,
+                                 const std::optional<ChildUsers>& users) {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    if (error)
+        return fail_errno(error.value(), "cannot make {}", path);
+    if (!users)
+        return {};
+    for (std::size_t end = state_directory.size(); end < path.size(); end = path.find('/', end + 1))
+        DRAY_TRY(let_group_through(path.substr(0, end)));
+    return {};
+}
 
 std::string find_programs() {
     char path[PATH_MAX];
@@ -129,7 +160,8 @@ Result<void> TransferProcess::spawn_transfer(const Start& start, FileDescriptor 
     std::vector<Placed> descriptors{{engine_end.get(), transfer::kEngineFd}};
     if (drive_end)
         descriptors.push_back({drive_end.get(), transfer::kDriveFd});
-    DRAY_LET(transfer_, spawn(start.programs + "/dray-transfer", descriptors));
+    DRAY_LET(transfer_, spawn(start.programs + "/dray-transfer",
+                                  start.users ? std::optional(start.users->transfer) : std::nullopt, descriptors));
     transfer_ended_ = loop_.child(transfer_, [this](int) { child_ended(transfer_); });
     return {};
 }
@@ -137,10 +169,12 @@ Result<void> TransferProcess::spawn_transfer(const Start& start, FileDescriptor 
 Result<void> TransferProcess::spawn_drive(const Start& start, FileDescriptor end) {
     // Nothing is written, so there is nothing to lock; but the number must not fall to anything else.
     DRAY_LET(const FileDescriptor no_lock, open_file("/dev/null", O_RDWR));
-    DRAY_LET(drive_, spawn(start.programs + "/dray-drive", {{end.get(), drive::kSocketFd},
-                                                            {start.device.get(), drive::kDeviceFd},
-                                                            {start.key.get(), drive::kKeyFd},
-                                                            {no_lock.get(), drive::kLockFd}}));
+    DRAY_LET(drive_, spawn(start.programs + "/dray-drive",
+                           start.users ? std::optional(start.users->drive) : std::nullopt,
+                           {{end.get(), drive::kSocketFd},
+                            {start.device.get(), drive::kDeviceFd},
+                            {start.key.get(), drive::kKeyFd},
+                            {no_lock.get(), drive::kLockFd}}));
     drive_ended_ = loop_.child(drive_, [this](int) { child_ended(drive_); });
     return {};
 }

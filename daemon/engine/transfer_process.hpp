@@ -8,11 +8,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "daemon/base/file_descriptor.hpp"
 #include "daemon/base/message_socket.hpp"
 #include "daemon/base/result.hpp"
+#include "daemon/confine/confine.hpp"
 #include "daemon/loop/event_loop.hpp"
 #include "daemon/transfer/protocol.hpp"
 
@@ -21,12 +23,25 @@ namespace dray {
 /// Where dray-drive and dray-transfer are: beside the running program, else /usr/libexec/dray.
 std::string find_programs();
 
+/// As whom the children run. dray-transfer has drayd's group, for the files that both of them touch.
+struct ChildUsers {
+    confine::User transfer;
+    confine::User drive;
+};
+
+/// The directory of one copy, made below the state directory where it is missing. With `users` the group is let
+/// through to it; dray-transfer opens it for itself before it changes its uid.
+Result<void> make_copy_directory(const std::string& state_directory, const std::string& path,
+                                 const std::optional<ChildUsers>& users);
+
 class TransferProcess {
 public:
     struct Start {
         /// Directory of the programs.
         std::string programs;
         transfer::Task task;
+        /// Without them the children keep drayd's uid.
+        std::optional<ChildUsers> users;
         /// Neither for tasks without a drive.
         FileDescriptor device;
         FileDescriptor key;

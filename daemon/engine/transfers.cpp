@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Copies: which drive is next, starting its pair, what the pair says, and what its end means.
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
 #include <tuple>
 #include <utility>
 
@@ -187,10 +185,8 @@ Result<std::unique_ptr<TransferProcess>> JobEngine::State::start_process(const J
     start.programs = programs;
     DRAY_LET(start.task, task_for(job, drive, copy.kind));
     start.task.status = copy.final_status;
-    std::error_code error;
-    std::filesystem::create_directories(start.task.directory, error);
-    if (error)
-        return fail_errno(error.value(), "cannot make {}", start.task.directory);
+    start.users = child_users;
+    DRAY_TRY(make_copy_directory(config.state_directory, start.task.directory, child_users));
     if (device != nullptr) {
         SecretBytes key;
         if (drive.has_key) {

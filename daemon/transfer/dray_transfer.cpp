@@ -6,7 +6,7 @@
 #include <malloc.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +14,7 @@
 #include <csignal>
 #include <ctime>
 #include <optional>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -21,6 +22,7 @@
 #include "daemon/base/log.hpp"
 #include "daemon/base/overloaded.hpp"
 #include "daemon/confine/confine.hpp"
+#include "daemon/transfer/group_access.hpp"
 #include "daemon/transfer/tasks.hpp"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -34,15 +36,33 @@ namespace {
 /// Progress goes up at most four times a second.
 constexpr int kProgressMilliseconds = 250;
 
-/// What must happen while files can still be opened and before there are threads.
-Result<std::string> prepare() {
+/// What needs no right and must come before there are threads.
+void prepare() {
     // Lanes come and go with few allocations; an arena each would be most of the memory there is.
     (void)mallopt(M_ARENA_MAX, 2);
     tzset();
-    const rlimit none{0, 0};
-    (void)setrlimit(RLIMIT_CORE, &none);  // lowering a limit does not fail
     (void)std::signal(SIGPIPE, SIG_IGN);
-    DRAY_TRY(confine::drop_privileges());
+}
+
+/// The last that is done with drayd's uid, for the user that comes next.
+void hand_files_over(const Task& task, EngineLink& engine) {
+    // Not without drayd; the change of the uid takes this back.
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    Result<void> opened;
+    if (!task.directory.empty())
+        opened = open_to_group(task.directory, [] {});
+    if (opened && !task.store.path.empty())
+        opened = open_to_group(task.store.path, [&] {
+            engine.note("what is in " + task.store.path +
+                        " is opened to its group, because dray-transfer has a user of its own now; this happens once");
+        });
+    // Whatever needs what stayed shut says so then.
+    if (!opened)
+        engine.warn(opened.error().text());
+}
+
+/// While files can still be opened.
+Result<std::string> read_boot_id() {
     DRAY_LET(std::string boot_id, read_file("/proc/sys/kernel/random/boot_id", 64));
     boot_id.resize(boot_id.find_last_not_of('\n') + 1);
     return boot_id;
@@ -156,13 +176,20 @@ private:
     Surroundings around_;
 };
 
-Result<void> run() {
-    DRAY_LET(std::string boot_id, prepare());
+Result<void> run(std::span<char* const> arguments) {
+    DRAY_LET(const std::optional<confine::User> user, confine::read_user_argument(arguments));
+    prepare();
+    // All of this is drayd's own; nothing of a drive is read before the rights are gone.
     EngineLink engine{MessageSocket(FileDescriptor(kEngineFd))};
     DRAY_LET(const ToTransfer first, engine.receive());
     const auto* task = std::get_if<Task>(&first);
     if (task == nullptr)
         return fail(ErrorKind::Corrupt, "drayd did not begin with a task");
+    if (user)
+        hand_files_over(*task, engine);
+    DRAY_TRY(confine::drop_privileges(user));
+    set_file_mode_mask(user.has_value(), task->store.path);
+    DRAY_LET(std::string boot_id, read_boot_id());
     std::optional<drive::Client> drive;
     if (task->kind == TaskKind::Import) {
         drive::Setup setup;
@@ -171,8 +198,10 @@ Result<void> run() {
         setup.allow_plain = task->allow_plain;
         DRAY_LET(drive, drive::Client::connect(MessageSocket(FileDescriptor(kDriveFd)), setup));
     }
+    // What the kernel cannot do, drayd has said once for all of us.
+    const std::string known = confine::file_system_problem();
     DRAY_LET(const std::string warning, shut_in(*task));
-    if (!warning.empty())
+    if (warning != known)
         engine.warn(warning);
     return Conversation(*task, engine, std::move(boot_id), std::move(drive)).run();
 }
@@ -182,9 +211,9 @@ Result<void> run() {
 
 // What is thrown here is lack of memory, and that may end the program.
 // NOLINTNEXTLINE(bugprone-exception-escape)
-int main() {
+int main(int argc, char** argv) {
     dray::log::start("dray-transfer", dray::log::Level::Info);
-    const dray::Result<void> result = dray::transfer::run();
+    const dray::Result<void> result = dray::transfer::run({argv, static_cast<std::size_t>(argc)});
     if (!result && result.error().kind() != dray::ErrorKind::Gone)
         dray::log::error("{}", result.error().text());
     return result ? 0 : 1;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "daemon/base/encoding.hpp"
+#include "daemon/transfer/group_access.hpp"
 
 namespace dray::transfer {
 namespace {
@@ -115,7 +116,7 @@ Result<Journal::Opened> Journal::open(const std::string& directory, const Journa
 // Corrupt: it is damaged. Conflict, with the reason alone: it is not this drive's.
 Result<std::unique_ptr<Journal>> Journal::try_open(const std::string& path, const JournalBinding& binding,
                                                    const Clock& clock) {
-    DRAY_LET(Database database, Database::open(path));
+    DRAY_LET(Database database, Database::open(path, kFileMode));
     DRAY_LET(const int version, database.version());
     if (version != 0 && version != kVersion)
         return fail(ErrorKind::Conflict, "it was written by another version");

@@ -17,6 +17,7 @@
 #include "daemon/base/encoding.hpp"
 #include "daemon/base/file.hpp"
 #include "daemon/format/copy_log.hpp"
+#include "daemon/transfer/group_access.hpp"
 
 namespace dray::transfer {
 namespace {
@@ -36,7 +37,7 @@ public:
     static Result<LogFile> create(const std::string& path) {
         LogFile log;
         log.path_ = path;
-        DRAY_LET(log.file_, open_file(path, O_WRONLY | O_CREAT | O_TRUNC));
+        DRAY_LET(log.file_, open_file(path, O_WRONLY | O_CREAT | O_TRUNC, kFileMode));
         return log;
     }
     Result<void> write(std::string_view text) {
@@ -170,7 +171,7 @@ Result<std::string> Reports::stamp() const {
     if (Result<std::string> known = read_file(path, 64); known && !known->empty())
         return known;
     std::string made = stamp_of(clock_.now());
-    DRAY_TRY(write_file_atomically(path, std::as_bytes(std::span(made)), 0600));
+    DRAY_TRY(write_file_atomically(path, std::as_bytes(std::span(made)), kFileMode));
     return made;
 }
 

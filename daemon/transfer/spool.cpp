@@ -17,6 +17,7 @@
 #include "daemon/base/file.hpp"
 #include "daemon/format/xml_text.hpp"
 #include "daemon/model/drive.hpp"
+#include "daemon/transfer/group_access.hpp"
 
 namespace dray::transfer {
 namespace {
@@ -81,7 +82,7 @@ Result<std::expected<Spool, Refusal>> Spool::copy(drive::Client& drive, const st
     spool.size_ = *size;
     // The one of an earlier run is not touched before this one is whole: logs may have to be written from it.
     const std::string part = spool_path(directory) + ".part";
-    DRAY_LET(spool.file_, open_file(part, O_RDWR | O_CREAT | O_TRUNC, 0600));
+    DRAY_LET(spool.file_, open_file(part, O_RDWR | O_CREAT | O_TRUNC, kFileMode));
     Digest digest(*kind);
     std::vector<std::byte> chunk(kChunk);
     for (Bytes offset = 0; offset < *size; offset += chunk.size()) {

@@ -12,6 +12,7 @@
 
 #include "daemon/base/file.hpp"
 #include "daemon/format/copy_log.hpp"
+#include "daemon/transfer/group_access.hpp"
 #include "daemon/transfer/import.hpp"
 #include "daemon/transfer/journal.hpp"
 #include "daemon/transfer/reports.hpp"
@@ -42,7 +43,7 @@ Report broken(const Error& error) {
 /// Held all the process's life: never two writers (rules.md 9).
 Result<FileDescriptor> lock_directory(const Surroundings& around) {
     const std::string path = around.task.directory + "/lock";
-    DRAY_LET(FileDescriptor lock, open_file(path, O_RDWR | O_CREAT));
+    DRAY_LET(FileDescriptor lock, open_file(path, O_RDWR | O_CREAT, kFileMode));
     if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0)
         return lock;
     around.progress.phase = "WaitingForPreviousCopy";

@@ -75,8 +75,11 @@ TEST_F(Drayd, LeavesRootAndTakesItsStateDirectoryAlong) {
     ASSERT_TRUE(drayd_.wait_for("READY=1")) << drayd_.output();
     const std::string uids = drayd_.status("Uid");
     EXPECT_THAT(uids, testing::Not(HasSubstr("\t0")));
-    EXPECT_EQ(drayd_.status("CapEff"), "\t0000000000000000");
-    EXPECT_EQ(drayd_.status("CapPrm"), "\t0000000000000000");
+    // KILL, and for its children SETGID and SETUID.
+    EXPECT_EQ(drayd_.status("CapEff"), "\t0000000000000020");
+    for (const char* set : {"CapPrm", "CapInh", "CapAmb"})
+        EXPECT_EQ(drayd_.status(set), "\t00000000000000e0") << set;
+    EXPECT_EQ(drayd_.status("CapBnd"), "\t0000000000000000");
     struct stat state {};
     ASSERT_EQ(stat((drayd_.folder() + "/state").c_str(), &state), 0);
     EXPECT_NE(state.st_uid, 0U);

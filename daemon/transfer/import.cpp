@@ -20,6 +20,9 @@ using format::PieceOutcome;
 constexpr std::size_t kMaxBlobs = 128;
 /// Their pieces: a hundred bytes each.
 constexpr std::size_t kMaxPieces = 200'000;
+/// Pieces may be put of which the journal has not said so yet: at most so many come twice after a kill, beside those
+/// that are being put.
+constexpr std::uint64_t kMaxUnrecorded = 128;
 constexpr Bytes kSyncBytes = 64 * kMiB;
 constexpr auto kSyncInterval = std::chrono::seconds(1);
 /// A file system may stamp a rename with a coarser clock than the one the intent was taken from.
@@ -315,7 +318,7 @@ Result<void> Import::not_begun(BlobWork& work, const Error& error) {
 }
 
 Result<void> Import::begin_upload(BlobWork& work) {
-    journal_.record_begin(work.index);
+    journal_.record_begin(work.index, work.name.path(), work.blob.is_page_blob);
     DRAY_LET(const std::vector<std::uint64_t> known, journal_.pieces(work.index));
     store::CreateOptions options = create_options(work);
     options.must_resume = !known.empty();
@@ -345,6 +348,8 @@ Result<void> Import::issue_piece(BlobWork& work, std::size_t piece) {
     const format::ManifestPiece& wanted = work.blob.pieces[piece];
     if (wanted.length > drive::kMaxRead)
         work.parts_left[piece] = static_cast<unsigned>((wanted.length + drive::kMaxRead - 1) / drive::kMaxRead);
+    if (journal_.backlog() >= kMaxUnrecorded)
+        DRAY_TRY(journal_.flush());
     for (Bytes done = 0; done < wanted.length;) {
         const Bytes length = std::min(drive::kMaxRead, wanted.length - done);
         std::optional<Bytes> extent;

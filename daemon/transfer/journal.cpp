@@ -24,12 +24,15 @@ CREATE TABLE binding(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE blob(idx INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, outcome INTEGER NOT NULL,
     disposition INTEGER NOT NULL, name TEXT NOT NULL, pieces BLOB NOT NULL, metadata INTEGER NOT NULL,
     properties INTEGER NOT NULL, bytes INTEGER NOT NULL);
-CREATE TABLE begun(idx INTEGER PRIMARY KEY);
 CREATE TABLE intent(idx INTEGER PRIMARY KEY, name TEXT NOT NULL, time INTEGER NOT NULL,
     replaces INTEGER NOT NULL);
 CREATE TABLE piece(idx INTEGER NOT NULL, piece INTEGER NOT NULL, sequence INTEGER NOT NULL,
     PRIMARY KEY(idx, piece)) WITHOUT ROWID;
 )";
+
+/// Journals of the first version do not have it.
+constexpr const char* kUploads =
+    "CREATE TABLE IF NOT EXISTS upload(id TEXT PRIMARY KEY, name TEXT NOT NULL, page INTEGER NOT NULL) WITHOUT ROWID";
 
 template <typename Enum>
 int optional_number(const std::optional<Enum>& value) {
@@ -80,9 +83,49 @@ std::string difference(const std::map<std::string, std::string>& found, const Jo
     return {};
 }
 
+std::string path_in(const std::string& directory) { return directory + "/journal.sqlite"; }
+std::string old_path(const std::string& path) { return path + ".old"; }
+
 void set_file_aside(const std::string& path) {
+    // SQLite looks for its log under the file's name with this at the end.
     for (const char* suffix : {"", "-wal", "-shm"})
-        (void)std::rename((path + suffix).c_str(), (path + ".old" + suffix).c_str());
+        (void)std::rename((path + suffix).c_str(), (old_path(path) + suffix).c_str());
+}
+
+Result<void> read_uploads(const Database& database, std::vector<Upload>& uploads) {
+    DRAY_LET(Statement find, database.prepare("SELECT id, name, page FROM upload"));
+    for (;;) {
+        DRAY_LET(const bool is_row, find.step());
+        if (!is_row)
+            return {};
+        uploads.push_back({find.text(0), find.text(1), find.flag(2)});
+    }
+}
+
+Result<void> read_open_intents(const Database& database, const std::string& id, std::vector<Upload>& uploads) {
+    DRAY_LET(Statement find,
+             database.prepare("SELECT idx, name FROM intent WHERE idx NOT IN (SELECT idx FROM blob)"));
+    for (;;) {
+        DRAY_LET(const bool is_row, find.step());
+        if (!is_row)
+            return {};
+        uploads.push_back({upload_id(id, find.unsigned_number(0)), find.text(1), false});
+    }
+}
+
+/// Of any journal, as far as it can be read.
+std::vector<Upload> uploads_of(const std::string& path, const std::string& store) {
+    std::vector<Upload> uploads;
+    if (access(path.c_str(), F_OK) != 0)
+        return uploads;
+    const Result<Database> database = Database::open(path);
+    Result<std::map<std::string, std::string>> binding =
+        database ? read_binding(*database) : fail(Error(database.error()));
+    if (!binding || (*binding)["store"] != store)
+        return uploads;
+    (void)read_uploads(*database, uploads);
+    (void)read_open_intents(*database, (*binding)["id"], uploads);
+    return uploads;
 }
 
 }  // namespace
@@ -92,7 +135,7 @@ Journal::Journal(Database database, const Clock& clock)
 
 Result<Journal::Opened> Journal::open(const std::string& directory, const JournalBinding& binding,
                                       const Clock& clock) {
-    const std::string path = directory + "/journal.sqlite";
+    const std::string path = path_in(directory);
     std::string set_aside;
     for (int attempt = 0; attempt < 2; ++attempt) {
         // Nothing here may use the file when it is moved away.
@@ -139,6 +182,7 @@ Result<std::unique_ptr<Journal>> Journal::try_open(const std::string& path, cons
 Result<void> Journal::set_up(const JournalBinding& binding) {
     DRAY_LET(const int version, database_->version());
     return database_->transaction([&]() -> Result<void> {
+        DRAY_TRY(database_->execute(kUploads));
         if (version == 0) {
             DRAY_TRY(database_->execute(kSchema));
             std::byte random[8];
@@ -148,6 +192,7 @@ Result<void> Journal::set_up(const JournalBinding& binding) {
             DRAY_TRY(put_binding(*database_, "manifest-hash", binding.manifest_hash));
             DRAY_TRY(put_binding(*database_, "volume-id", binding.volume_id));
             DRAY_TRY(put_binding(*database_, "store", binding.store));
+            DRAY_TRY(inherit_uploads(binding.store));
             DRAY_TRY(database_->execute(("PRAGMA user_version=" + std::to_string(kVersion)).c_str()));
         }
         DRAY_LET(auto values, read_binding(*database_));
@@ -222,17 +267,29 @@ Result<std::optional<Intent>> Journal::intent(std::uint64_t index) {
     return Intent{find.text(0), from_usec(find.unsigned_number(1)), find.flag(2)};
 }
 
-Result<std::vector<std::uint64_t>> Journal::unfinished() {
-    const std::lock_guard lock(database_mutex_);
-    DRAY_LET(Statement find, database_->prepare("SELECT idx FROM (SELECT idx FROM begun UNION SELECT idx FROM intent) "
-                                                "WHERE idx NOT IN (SELECT idx FROM blob)"));
-    std::vector<std::uint64_t> indexes;
-    for (;;) {
-        DRAY_LET(const bool is_row, find.step());
-        if (!is_row)
-            return indexes;
-        indexes.push_back(find.unsigned_number(0));
+// At every making of one, not only when one is set aside: a kill may fall in between.
+Result<void> Journal::inherit_uploads(const std::string& store) {
+    for (const Upload& upload : uploads_of(old_path(database_->path()), store)) {
+        DRAY_LET(Statement put, database_->prepare("INSERT OR IGNORE INTO upload(id, name, page) VALUES(?1,?2,?3)"));
+        DRAY_TRY(put.bind(upload.id).bind(upload.name).bind(upload.is_page_blob).run());
     }
+    return {};
+}
+
+Result<std::vector<Upload>> Journal::uploads(bool with_intents) {
+    const std::lock_guard lock(database_mutex_);
+    std::vector<Upload> uploads;
+    DRAY_TRY(read_uploads(*database_, uploads));
+    if (with_intents)
+        DRAY_TRY(read_open_intents(*database_, id_, uploads));
+    return uploads;
+}
+
+std::vector<Upload> Journal::uploads_in(const std::string& directory, const std::string& store) {
+    std::vector<Upload> uploads = uploads_of(path_in(directory), store);
+    for (Upload& upload : uploads_of(old_path(path_in(directory)), store))
+        uploads.push_back(std::move(upload));
+    return uploads;
 }
 
 void Journal::enqueue(Entry entry) {
@@ -252,8 +309,8 @@ void Journal::record_blob(BlobRecord record) {
     enqueue({.kind = Entry::Kind::Blob, .index = index, .name = {}, .record = std::move(record)});
 }
 
-void Journal::record_begin(std::uint64_t index) {
-    enqueue({.kind = Entry::Kind::Begin, .index = index, .name = {}});
+void Journal::record_begin(std::uint64_t index, const std::string& name, bool is_page_blob) {
+    enqueue({.kind = Entry::Kind::Begin, .index = index, .number = is_page_blob ? 1U : 0U, .name = name});
 }
 
 Result<void> Journal::forget_pieces(std::uint64_t index) {
@@ -292,6 +349,11 @@ void Journal::mark_synced(std::uint64_t mark) {
 }
 
 void Journal::distrust() { enqueue({.kind = Entry::Kind::Distrust, .name = {}}); }
+
+std::uint64_t Journal::backlog() const {
+    const std::lock_guard lock(mutex_);
+    return next_sequence_ - 1 - committed_sequence_;
+}
 
 std::optional<Error> Journal::failure() const {
     const std::lock_guard lock(mutex_);
@@ -351,12 +413,21 @@ Result<void> Journal::write(const Entry& entry) {
             put.bind(static_cast<int>(record.disposition)).bind(record.name).bind(std::span<const std::byte>(pieces));
             put.bind(optional_number(record.metadata)).bind(optional_number(record.properties));
             DRAY_TRY(put.bind(record.bytes_succeeded).run());
+            // Its upload has become the blob. Others are thrown away, and until that is sure they stay listed.
+            if (record.outcome == format::BlobOutcome::Completed &&
+                record.disposition != format::DispositionOutcome::Skipped) {
+                DRAY_LET(Statement done, database_->prepare("DELETE FROM upload WHERE id=?1"));
+                const std::string id = upload_id(id_, entry.index);
+                DRAY_TRY(done.bind(id).run());
+            }
             DRAY_LET(Statement drop, database_->prepare("DELETE FROM piece WHERE idx=?1"));
             return drop.bind(entry.index).run();
         }
         case Entry::Kind::Begin: {
-            DRAY_LET(Statement put, database_->prepare("INSERT OR IGNORE INTO begun(idx) VALUES(?1)"));
-            return put.bind(entry.index).run();
+            DRAY_LET(Statement put,
+                     database_->prepare("INSERT OR REPLACE INTO upload(id, name, page) VALUES(?1,?2,?3)"));
+            const std::string id = upload_id(id_, entry.index);
+            return put.bind(id).bind(entry.name).bind(entry.number).run();
         }
         case Entry::Kind::Forget: {
             DRAY_LET(Statement drop, database_->prepare("DELETE FROM piece WHERE idx=?1"));

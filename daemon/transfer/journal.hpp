@@ -49,6 +49,14 @@ struct BlobRecord {
     Bytes bytes_succeeded = 0;
 };
 
+/// What may lie uncommitted in the store.
+struct Upload {
+    std::string id;
+    /// Of the blob it was for.
+    std::string name;
+    bool is_page_blob = false;
+};
+
 /// A commit that was about to happen.
 struct Intent {
     std::string name;
@@ -78,14 +86,18 @@ public:
     Result<std::optional<BlobRecord>> blob(std::uint64_t index);
     Result<std::vector<std::uint64_t>> pieces(std::uint64_t index);
     Result<std::optional<Intent>> intent(std::uint64_t index);
-    /// Blobs with an upload begun, or a commit, and no outcome.
-    Result<std::vector<std::uint64_t>> unfinished();
+    /// What may lie uncommitted in the store: uploads that were begun and have not become a blob, those of journals
+    /// that were set aside among them; with `with_intents` also small blobs whose commit has no outcome.
+    Result<std::vector<Upload>> uploads(bool with_intents);
+    /// The same, all of it, of the journal that is in a directory, whatever drive it belongs to, as far as it can be
+    /// read and is of this store.
+    static std::vector<Upload> uploads_in(const std::string& directory, const std::string& store);
 
     // Recording returns at once.
     void record_piece(std::uint64_t index, std::uint64_t piece);
     void record_blob(BlobRecord record);
-    /// The upload of this blob has begun.
-    void record_begin(std::uint64_t index);
+    /// The upload of this blob is about to begin, under this name.
+    void record_begin(std::uint64_t index, const std::string& name, bool is_page_blob);
     /// The store has lost what was put of this blob. Returns when that survives kill -9.
     Result<void> forget_pieces(std::uint64_t index);
     /// Returns when the intent survives kill -9.
@@ -98,6 +110,9 @@ public:
     void mark_synced(std::uint64_t mark);
     /// The store has lost what was not synced: at the next opening only what was marked counts.
     void distrust();
+
+    /// How many records are not committed yet.
+    std::uint64_t backlog() const;
 
     /// Pieces committed since it was opened.
     std::uint64_t pieces_committed() const { return pieces_committed_.load(std::memory_order_relaxed); }
@@ -116,6 +131,8 @@ private:
     };
 
     Journal(Database database, const Clock& clock);
+    /// Takes over what journals that were set aside say of uploads.
+    Result<void> inherit_uploads(const std::string& store);
     static Result<std::unique_ptr<Journal>> try_open(const std::string& path, const JournalBinding& binding,
                                                      const Clock& clock);
     Result<void> set_up(const JournalBinding& binding);
@@ -142,8 +159,9 @@ private:
 };
 
 /// The same after every crash, and another one for every blob of every drive.
-inline std::string upload_id(const Journal& journal, std::uint64_t index) {
-    return journal.id() + "-" + std::to_string(index);
+inline std::string upload_id(const std::string& journal, std::uint64_t index) {
+    return journal + "-" + std::to_string(index);
 }
+inline std::string upload_id(const Journal& journal, std::uint64_t index) { return upload_id(journal.id(), index); }
 
 }  // namespace dray::transfer

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
-#include <set>
 #include <utility>
 
 #include "daemon/base/file.hpp"
@@ -160,9 +159,8 @@ private:
             return ended(end.error());
         if (*end == CopyEnd::Stopped)
             return stopped();
-        if (*end == CopyEnd::Drained)
-            if (Result<void> thrown = throw_away_unfinished(*spool_, *journal_, *store_); !thrown)
-                return faulted(thrown.error());
+        if (Result<void> thrown = throw_away_rest(*end == CopyEnd::Drained); !thrown)
+            return faulted(thrown.error());
         around_.progress.phase = "WritingLogs";
         const Reports reports(task_, *store_, around_.clock);
         Report report;
@@ -178,10 +176,19 @@ private:
         return report;
     }
 
+    /// What was put and is no blob: drained before its end, skipped after it was begun, of a journal set aside.
+    Result<void> throw_away_rest(bool with_intents) {
+        DRAY_LET(const std::vector<Upload> uploads, journal_->uploads(with_intents));
+        return throw_away(uploads, *store_);
+    }
+
     /// What the drive is, is a result; a wrong key is the site's to mend (rules.md 2).
     Report refused(const std::string& status, const Error& error) {
         if (drive_.is_broken() || error.kind() == ErrorKind::Gone || error.kind() == ErrorKind::WrongKey)
             return ended(error);
+        // An earlier run may have come further, with another manifest or before the drive broke.
+        if (Result<void> thrown = throw_away(Journal::uploads_in(task_.directory, store_->identity()), *store_); !thrown)
+            return faulted(thrown.error());
         const Reports reports(task_, *store_, around_.clock);
         Report report;
         if (Result<void> written = reports.write_refusal(status); !written)
@@ -235,13 +242,15 @@ Result<Report> abandon(const Surroundings& around) {
         return fail(std::move(spool.error()));
     // A manifest that was never checked through has no blobs to speak of.
     if (!spool || !spool->check(task.serial)) {
+        DRAY_TRY(throw_away(Journal::uploads_in(task.directory, store->identity()), *store));
         DRAY_TRY(reports.write_refusal(status.empty() ? "CompletedWithErrors" : status));
         DRAY_TRY(reports.deliver(nullptr, report));
         return report;
     }
     DRAY_LET(Journal::Opened opened,
              Journal::open(task.directory, binding_of(around, task.volume_id, *store), around.clock));
-    DRAY_TRY(throw_away_unfinished(*spool, *opened.journal, *store));
+    DRAY_LET(const std::vector<Upload> uploads, opened.journal->uploads(true));
+    DRAY_TRY(throw_away(uploads, *store));
     DRAY_LET(const Summary summary, reports.write_logs(*spool, *opened.journal, status));
     DRAY_TRY(reports.deliver(&*spool, report));
     report.counters = summary.counters;
@@ -251,26 +260,23 @@ Result<Report> abandon(const Surroundings& around) {
 
 }  // namespace
 
-Result<void> throw_away_unfinished(const Spool& spool, Journal& journal, store::BlobStore& store) {
-    DRAY_LET(const std::vector<std::uint64_t> indexes, journal.unfinished());
-    if (indexes.empty())
-        return {};
-    const std::set<std::uint64_t> unfinished(indexes.begin(), indexes.end());
-    return spool.walk([&](std::uint64_t index, format::ManifestBlob&& blob) -> Result<void> {
-        const Result<BlobName> name = parse_blob_path(blob.blob_path);
-        if (!name || !unfinished.contains(index))
-            return {};
+Result<void> throw_away(const std::vector<Upload>& uploads, store::BlobStore& store) {
+    for (const Upload& upload : uploads) {
+        const Result<BlobName> name = parse_blob_path(upload.name);
+        if (!name)
+            continue;
         store::CreateOptions options;
-        options.type = blob.is_page_blob ? store::BlobType::Page : store::BlobType::Block;
-        options.length = blob.length;
-        options.upload_id = upload_id(journal, index);
+        options.type = upload.is_page_blob ? store::BlobType::Page : store::BlobType::Block;
+        options.upload_id = upload.id;
+        options.must_resume = true;
         Result<std::unique_ptr<store::BlobWriter>> writer = store.create(*name, options, {});
         if (!writer && writer.error().kind() == ErrorKind::NotFound)
-            return {};  // no container, so nothing in it
+            continue;  // no such upload, or no container, so nothing in it
         if (!writer)
             return fail(std::move(writer.error()));
-        return (*writer)->abandon();
-    });
+        DRAY_TRY((*writer)->abandon());
+    }
+    return {};
 }
 
 Report run_import(const Surroundings& around, drive::Client& drive) { return ImportTask(around, drive).run(); }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "daemon/base/clock.hpp"
 #include "daemon/drive/client.hpp"
@@ -12,7 +13,6 @@
 #include "daemon/transfer/engine_link.hpp"
 #include "daemon/transfer/journal.hpp"
 #include "daemon/transfer/protocol.hpp"
-#include "daemon/transfer/spool.hpp"
 #include "drivers/store/blob_store.hpp"
 
 namespace dray::transfer {
@@ -33,7 +33,7 @@ Report run_import(const Surroundings& around, drive::Client& drive);
 Report run_abandon(const Surroundings& around);
 Report run_check(const Surroundings& around);
 
-/// Nothing uncommitted stays behind in the store (rules.md 19): throws away what was put of blobs without an outcome.
-Result<void> throw_away_unfinished(const Spool& spool, Journal& journal, store::BlobStore& store);
+/// Nothing uncommitted stays behind in the store (rules.md 19).
+Result<void> throw_away(const std::vector<Upload>& uploads, store::BlobStore& store);
 
 }  // namespace dray::transfer

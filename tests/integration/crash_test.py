@@ -18,15 +18,15 @@ KILLS = int(os.environ.get("DRAY_TEST_KILLS", "10"))
 KIB = 1024
 PIECE = 64 * KIB
 REQUESTS = 16
-# Pieces that a kill may make come again: those asked for or being put (twice the requests), and those put whose record
-# the journal has not committed yet (batches of 64, while the next one fills).
-IN_FLIGHT = 2 * REQUESTS + 2 * 64
+# Pieces that a kill may make come again: those asked for or being put (twice the requests), and those whose record the
+# journal has not committed yet.
+IN_FLIGHT = 2 * REQUESTS + 128
 
 
 class KillRun:
     """One drive imported again and again into an empty store, each time with a kill in a given phase."""
 
-    PHASES = ("unlock", "manifest", "copy", "copy", "commit", "log", "catalog", "mid-drain", "packaging", "moment")
+    PHASES = ("unlock", "manifest", "copy", "journal", "commit", "log", "catalog", "mid-drain", "packaging", "moment")
     # Where threads are stopped: operation, file. Both sides of each are points.
     MANIFEST = (("w", "manifest.xml.part"), ("y", "manifest.xml.part"), ("r", "manifest.xml.part"))
     UPLOAD = "????????????????-*"
@@ -74,7 +74,7 @@ class KillRun:
         puts = len(self.lab.points.puts(PIECE))
         visible = self.lab.blobs()
         self.test.assertTrue(visible.items() <= self.expected.items(), "what is visible is whole")
-        if phase in ("copy", "commit", "mid-drain"):
+        if phase in ("copy", "journal", "commit", "mid-drain"):
             self.test.assertTrue(0 < puts < self.pieces, f"between first and last byte: {puts} of {self.pieces}")
         is_hit = self.lab.kill_now(victim)
         if phase == "packaging":
@@ -137,6 +137,20 @@ class KillRun:
     def in_copy(self, job, victim):
         # The first piece put is behind, and the last one not begun.
         return self.stop_in(job, (("w", self.UPLOAD),), "Transferring", self.rng.randrange(1, self.pieces - 64)), victim
+
+    def in_journal(self, job, victim):
+        """The journal's disk does not answer: pieces go on being put, but not many."""
+        point = self.stop_in(job, (("y", "journal.sqlite-wal"),), "Transferring", self.rng.randrange(2, 8))
+        seen = [0, time.monotonic()]
+
+        def is_still():
+            puts = sum(self.lab.points.puts(PIECE).values())
+            if puts != seen[0]:
+                seen[:] = puts, time.monotonic()
+            return time.monotonic() - seen[1] > 1
+
+        self.lab.wait(is_still, "the puts to wait for the journal")
+        return point, victim
 
     def in_commit(self, job, victim):
         return self.stop_in(job, (("r", self.UPLOAD),), "Transferring", self.rng.randrange(self.renames // 2)), victim

@@ -88,8 +88,9 @@ CopyTest::Copied CopyTest::copy(const std::function<void(FakeDrive&, transfer::C
         const auto record = journal();
         transfer::Import import({client, *store_, *record, control, progress, clock_, requests_, patience_});
         copied.end = import.run(manifest);
-        if (copied.end && *copied.end == transfer::CopyEnd::Drained) {
-            EXPECT_TRUE(transfer::throw_away_unfinished(manifest, *record, *store_));
+        if (copied.end && *copied.end != transfer::CopyEnd::Stopped) {
+            const auto uploads = record->uploads(*copied.end == transfer::CopyEnd::Drained);
+            EXPECT_TRUE(transfer::throw_away(*uploads, *store_));
         }
     }
     copied.counters = progress.counters();

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -52,8 +53,8 @@ TEST_F(JournalTest, KnowsEverythingAgainAfterItWasClosed) {
     {
         const auto journal = open();
         id = journal->id();
-        journal->record_begin(3);
-        journal->record_begin(4);
+        journal->record_begin(3, "lab/three", true);
+        journal->record_begin(4, "lab/four", false);
         journal->record_piece(3, 0);
         journal->record_piece(3, 9);
         journal->record_blob(record(4));
@@ -63,7 +64,15 @@ TEST_F(JournalTest, KnowsEverythingAgainAfterItWasClosed) {
     EXPECT_EQ(set_aside_, "");
     EXPECT_EQ(journal->id(), id);
     EXPECT_EQ(*journal->pieces(3), (std::vector<std::uint64_t>{0, 9}));
-    EXPECT_EQ(*journal->unfinished(), (std::vector<std::uint64_t>{3, 5})) << "begun, or about to be committed";
+    const auto uploads = *journal->uploads(true);
+    ASSERT_EQ(uploads.size(), 3U) << "begun and no blob, or about to be committed";
+    EXPECT_EQ(uploads[0].id, id + "-3");
+    EXPECT_EQ(uploads[0].name, "lab/three");
+    EXPECT_TRUE(uploads[0].is_page_blob);
+    EXPECT_EQ(uploads[1].id, id + "-4") << "it has an outcome, but what was put of it did not become a blob";
+    EXPECT_EQ(uploads[2].id, id + "-5");
+    EXPECT_EQ(uploads[2].name, "lab/five");
+    EXPECT_EQ(journal->uploads(false)->size(), 2U);
     const auto blob = *journal->blob(4);
     ASSERT_TRUE(blob);
     EXPECT_EQ(blob->outcome, BlobOutcome::CompletedWithErrors);
@@ -153,29 +162,93 @@ TEST_F(JournalTest, SurvivesAKillWithEverythingThatWasFlushed) {
     EXPECT_GE(open()->pieces(7)->size(), 500U);
 }
 
-TEST_F(JournalTest, OpensAfterTruncationAtAnyByte) {
+TEST_F(JournalTest, ListsTheUploadsOfJournalsThatWereSetAside) {
+    const JournalBinding other{"OTHER", "volume", "store", "boot-1"};
+    std::vector<std::string> ids;
+    for (int round = 0; round < 3; ++round) {
+        const auto journal = open(round % 2 == 0 ? kBinding : other);
+        ids.push_back(journal->id() + "-7");
+        journal->record_begin(7, "lab/seven", false);
+    }
+    const auto names = [](const std::vector<Upload>& uploads) {
+        std::vector<std::string> found;
+        for (const Upload& upload : uploads)
+            found.push_back(upload.id);
+        std::ranges::sort(found);
+        return found;
+    };
+    std::ranges::sort(ids);
+    EXPECT_EQ(names(*open()->uploads(false)), ids);
+    EXPECT_TRUE(Journal::uploads_in(scratch_.path().string(), "another store").empty());
+    // A kill between the setting aside and the making of the next one.
+    for (const char* suffix : {"", "-wal", "-shm"}) {
+        const std::string file = (scratch_ / "journal.sqlite") + suffix;
+        if (std::filesystem::exists(file))
+            std::filesystem::rename(file, (scratch_ / "journal.sqlite.old") + suffix);
+    }
+    EXPECT_EQ(names(Journal::uploads_in(scratch_.path().string(), "store")), ids);
+    EXPECT_EQ(names(*open(other)->uploads(false)), ids);
+    // In another store there is nothing of them.
+    EXPECT_TRUE(open({"HASH", "volume", "other", "boot-1"})->uploads(false)->empty());
+}
+
+TEST_F(JournalTest, OpensOrIsSetAsideAfterTruncationAtAnyByte) {
+    // As a power cut leaves it: the file, and beside it the log that the file does not have yet.
+    const std::string file = scratch_ / "journal.sqlite";
+    const std::string log = file + "-wal";
+    const test::ScratchDirectory kept;
+    const std::string whole = kept / "journal";
+    const std::string whole_log = kept / "log";
     {
         const auto journal = open();
         for (std::uint64_t piece = 0; piece < 2000; ++piece)
             journal->record_piece(piece % 7, piece);
         ASSERT_TRUE(journal->flush());
+        std::filesystem::copy_file(log, whole_log);
     }
+    std::filesystem::copy_file(file, whole);
     const unsigned seed = std::random_device{}();
     std::mt19937 random(seed);
-    const std::string file = scratch_ / "journal.sqlite";
-    const std::string whole = scratch_ / "whole";
-    std::filesystem::copy_file(file, whole);
-    const auto size = std::filesystem::file_size(whole);
-    for (int round = 0; round < 50; ++round) {
-        for (const auto& entry : std::filesystem::directory_iterator(scratch_.path()))
-            if (entry.path() != whole)
-                std::filesystem::remove(entry.path());
-        std::filesystem::copy_file(whole, file);
-        std::filesystem::resize_file(file, random() % (size + 1));
+    int gone_on = 0;
+    int set_aside = 0;
+    const auto look = [&](const std::string& cut, std::uintmax_t length) {
+        std::filesystem::resize_file(cut, length);
         const Result<Journal::Opened> opened = Journal::open(scratch_.path().string(), kBinding, clock_);
-        ASSERT_TRUE(opened) << "seed " << seed << ": " << opened.error().text();
-        EXPECT_TRUE(opened->journal->pieces(3)) << "seed " << seed << ": damage shows at the opening";
+        ASSERT_TRUE(opened) << "seed " << seed << ", " << length << ": " << opened.error().text();
+        ++(opened->set_aside.empty() ? gone_on : set_aside);
+        const auto pieces = opened->journal->pieces(3);
+        ASSERT_TRUE(pieces) << "seed " << seed << ", " << length << ": damage shows at the opening";
+        for (const std::uint64_t piece : *pieces)
+            EXPECT_EQ(piece % 7, 3U) << "seed " << seed << ", " << length;
+        opened->journal->record_piece(3, 3);
+        EXPECT_TRUE(opened->journal->flush()) << "seed " << seed << ", " << length;
+    };
+    const auto place = [&](bool with_log) {
+        for (const auto& entry : std::filesystem::directory_iterator(scratch_.path()))
+            std::filesystem::remove(entry.path());
+        std::filesystem::copy_file(whole, file);
+        if (with_log)
+            std::filesystem::copy_file(whole_log, log);
+    };
+    // Pages and headers are where it matters; and places at random.
+    std::vector<std::uintmax_t> lengths{0, 1, 15, 16, 99, 100, 101, 4095, 4096, 4097, 8192};
+    const auto size = std::filesystem::file_size(whole);
+    for (int round = 0; round < 60; ++round)
+        lengths.push_back(random() % (size + 1));
+    for (const std::uintmax_t length : lengths) {
+        place(false);
+        look(file, std::min(length, size));
     }
+    const auto log_size = std::filesystem::file_size(whole_log);
+    lengths = {0, 1, 31, 32, 33, 55, 56, 57, 4152};
+    for (int round = 0; round < 60; ++round)
+        lengths.push_back(random() % (log_size + 1));
+    for (const std::uintmax_t length : lengths) {
+        place(true);
+        look(log, std::min(length, log_size));
+    }
+    EXPECT_GT(gone_on, 0);
+    EXPECT_GT(set_aside, 0);
 }
 
 TEST_F(JournalTest, SaysWhenItsDiskIsFull) {

@@ -12,8 +12,9 @@ Result<void> box_serving(bool may_write) {
                   SCMP_SYS(sendmsg)});
     filter.allow({SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk),
                   SCMP_SYS(futex)});
-    // A line of the log carries the time and the process.
-    filter.allow({SCMP_SYS(rt_sigreturn), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(getrandom),
+    // A line of the log carries the time and the process. After a stop, or the machine's sleep, a call that
+    // waited is gone on with by restart_syscall.
+    filter.allow({SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(getrandom),
                   SCMP_SYS(clock_gettime), SCMP_SYS(getpid), SCMP_SYS(gettid)});
     if (may_write)
         filter.allow({SCMP_SYS(pwrite64), SCMP_SYS(fdatasync), SCMP_SYS(fsync)});

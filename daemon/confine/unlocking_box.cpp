@@ -23,7 +23,7 @@ Result<void> box_unlocking(bool may_format) {
     filter.allow({SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise),
                   SCMP_SYS(brk), SCMP_SYS(mlock), SCMP_SYS(munlock)});
     filter.allow_threads();
-    filter.allow({SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn), SCMP_SYS(exit_group), SCMP_SYS(getrandom),
+    filter.allow({SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn), SCMP_SYS(exit_group), SCMP_SYS(getrandom),
                   SCMP_SYS(sysinfo), SCMP_SYS(uname), SCMP_SYS(clock_gettime), SCMP_SYS(getpid),
                   SCMP_SYS(gettid), SCMP_SYS(getrusage)});
     if (may_format) {

@@ -47,7 +47,10 @@ def seed():
 
 
 class Lab:
-    def __init__(self, transfers=4, hand_back="unplug", extra="", sources="[images]"):
+    """`users`: names that exist for bus and drayd alone, in a mount namespace of theirs; their (uid, gid) are in
+    self.users. `dray-transfer` gets the group of `dray`. Takes root."""
+
+    def __init__(self, transfers=4, hand_back="unplug", extra="", sources="[images]", users=()):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="dray-lab.", dir="/var/tmp"))
         self.bin = self.root / "bin"
         self.bin.mkdir()
@@ -74,10 +77,36 @@ class Lab:
         self.changed = threading.Condition()
         self.closing = contextlib.ExitStack()
         os.chmod(self.root, 0o755)
+        self.belongs_to(UID, UID)
+        self.users = {}
+        self.inside = self._make_users(users) if users else []
+        self._start_bus()
+
+    def belongs_to(self, uid, gid):
+        """drayd's user: owner of what it works on, where the tests run as root."""
+        self.uid, self.gid = uid, gid
         if os.getuid() == 0:
             for directory in (self.vault, self.drives, self.state):
-                os.chown(directory, UID, UID)
-        self._start_bus()
+                os.chown(directory, uid, gid)
+
+    def _make_users(self, names):
+        """Returns the words that put a program into the namespace where they exist."""
+        passwd = pathlib.Path("/etc/passwd").read_text()
+        group = pathlib.Path("/etc/group").read_text()
+        taken = {int(line.split(":")[2]) for line in (passwd + group).splitlines() if line.count(":") >= 3}
+        free = (number for number in range(700, 1000) if number not in taken)
+        for name in names:
+            number = next(free)
+            self.users[name] = (number, number)
+            if name == "dray-transfer" and "dray" in self.users:
+                self.users[name] = (number, self.users["dray"][1])
+            passwd += f"{name}:x:{number}:{self.users[name][1]}::/:/usr/sbin/nologin\n"
+            group += f"{name}:x:{number}:\n"
+        (self.root / "passwd").write_text(passwd)
+        (self.root / "group").write_text(group)
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-ec",
+                f"mount --bind {self.root}/passwd /etc/passwd; mount --bind {self.root}/group /etc/group; "
+                'exec "$@"', "sh"]
 
     # -- life
 
@@ -103,7 +132,7 @@ class Lab:
         socket = self.root / "bus"
         config = self.root / "bus.conf"
         config.write_text(BUS_CONFIG.format(socket=socket))
-        self.bus = subprocess.Popen(["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address=1"],
+        self.bus = subprocess.Popen([*self.inside, "dbus-daemon", f"--config-file={config}", "--nofork", "--print-address=1"],
                                     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.bus.stdout.readline()
         self.environment = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=f"unix:path={socket}", TZ="UTC")
@@ -119,11 +148,13 @@ class Lab:
         with self.changed:
             self.changed.notify_all()
 
-    def start(self):
-        """Starts drayd and returns when it has its name."""
-        command = [self.bin / "drayd", "--config", self.config]
-        if os.getuid() == 0:
-            command = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--groups=disk", *command]
+    def start(self, prefix=None):
+        """Starts drayd and returns when it has its name. `prefix`: the words in front of it, where it is not to
+        run as a user without rights."""
+        if prefix is None:
+            prefix = (["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--groups=disk"]
+                      if os.getuid() == 0 else [])
+        command = [*self.inside, *prefix, self.bin / "drayd", "--config", self.config]
         with open(self.log_path, "ab") as log:
             self.drayd = subprocess.Popen(command, env={**self.environment, **self.daemon_environment}, stdout=log,
                                           stderr=log)
@@ -259,7 +290,7 @@ class Lab:
         source = self.shelf / f"{serial}.img"
         os.chmod(source, 0o644)
         if os.getuid() == 0:
-            os.chown(source, UID, UID)
+            os.chown(source, self.uid, self.gid)
         os.rename(source, image)
         return image
 
@@ -273,8 +304,8 @@ class Lab:
         hold.parent.mkdir(exist_ok=True)
         hold.touch()
         if os.getuid() == 0:
-            os.chown(hold.parent, UID, UID)
-            os.chown(hold, UID, UID)
+            os.chown(hold.parent, self.uid, self.gid)
+            os.chown(hold, self.uid, self.gid)
         holder = subprocess.Popen(["flock", "-x", hold, "sh", "-c", "echo held; exec cat"], stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True)
         assert holder.stdout.readline() == "held\n"

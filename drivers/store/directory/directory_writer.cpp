@@ -33,7 +33,12 @@ Result<ino_t> seal(int file, Bytes length) {
     struct timespec times[2] = {{0, UTIME_OMIT}, {}};
     struct stat status {};
     (void)clock_gettime(CLOCK_REALTIME, &times[1]);  // cannot fail for this clock
-    if (ftruncate(file, static_cast<off_t>(length)) != 0 || futimens(file, times) != 0 || fstat(file, &status) != 0)
+    if (ftruncate(file, static_cast<off_t>(length)) != 0)
+        return fail_errno(errno, "cannot end the upload");
+    // What was begun as another user may only be stamped by the kernel.
+    if (futimens(file, times) != 0 && (errno != EPERM || futimens(file, nullptr) != 0))
+        return fail_errno(errno, "cannot stamp the upload");
+    if (fstat(file, &status) != 0)
         return fail_errno(errno, "cannot end the upload");
     return status.st_ino;
 }

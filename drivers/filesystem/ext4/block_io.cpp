@@ -11,6 +11,8 @@
 
 #include <fmt/format.h>
 
+#include "drivers/volume/span_read.hpp"
+
 namespace dray::fs {
 namespace {
 
@@ -19,6 +21,7 @@ constexpr std::size_t kLines = 128;
 constexpr std::uint64_t kNoLine = std::numeric_limits<std::uint64_t>::max();
 /// Longer reads and writes go past the cache: they are content or tables that are read once.
 constexpr std::size_t kPastCache = 128 * kKiB;
+constexpr std::size_t kMostBadLines = 256;
 
 /// libext2fs opens by name: this is who answers to which.
 std::map<std::string, BlockIo*, std::less<>>& open_devices() {
@@ -194,14 +197,32 @@ Result<void> BlockIo::read(Bytes offset, std::span<std::byte> content) {
     if (content.size() >= kPastCache && offset % sector == 0 && content.size() % sector == 0)
         return device_.read(offset, content);
     while (!content.empty()) {
-        DRAY_LET(const std::span<std::byte> line, line_at(offset));
         const std::size_t skip = offset % kLine;
-        const std::size_t part = std::min(line.size() - skip, content.size());
-        std::memcpy(content.data(), line.data() + skip, part);
+        const std::size_t part = std::min(kLine - skip, content.size());
+        DRAY_TRY(read_in_line(offset, content.first(part)));
         content = content.subspan(part);
         offset += part;
     }
     return {};
+}
+
+/// A sector that cannot be read is no reason to give up its neighbours: what is asked for is then read by
+/// itself, and the whole line is not tried again.
+Result<void> BlockIo::read_in_line(Bytes offset, std::span<std::byte> part) {
+    const std::uint64_t tag = offset / kLine;
+    if (std::ranges::find(bad_lines_, tag) == bad_lines_.end()) {
+        const Result<std::span<std::byte>> line = line_at(offset);
+        if (line) {
+            std::memcpy(part.data(), line->data() + offset % kLine, part.size());
+            return {};
+        }
+        if (line.error().kind() == ErrorKind::Gone)
+            return fail(line.error());
+        if (bad_lines_.size() >= kMostBadLines)
+            bad_lines_.erase(bad_lines_.begin());
+        bad_lines_.push_back(tag);
+    }
+    return volume::read_span(device_, offset, part, scratch_);
 }
 
 /// Whole sectors, from a copy: the device overwrites what it is given with ciphertext.

@@ -44,6 +44,7 @@ public:
 
 private:
     Result<std::span<std::byte>> line_at(Bytes offset);
+    Result<void> read_in_line(Bytes offset, std::span<std::byte> part);
     std::span<std::byte> cached_line_at(Bytes offset);
     void forget(Bytes offset, Bytes length);
     Result<void> write_sectors(Bytes offset, std::span<const std::byte> content);
@@ -55,6 +56,8 @@ private:
     /// Direct-mapped: line n of the device sits in slot n modulo the number of slots.
     std::vector<std::byte> lines_;
     std::vector<std::uint64_t> tags_;
+    /// Lines with something in them that cannot be read.
+    std::vector<std::uint64_t> bad_lines_;
     std::vector<std::byte> scratch_;
 };
 

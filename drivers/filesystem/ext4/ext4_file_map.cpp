@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "daemon/base/handle.hpp"
+#include "drivers/filesystem/ext4/block_map.hpp"
+#include "drivers/filesystem/ext4/inline_data.hpp"
 #include "drivers/volume/span_read.hpp"
 
 namespace dray::fs {
@@ -17,9 +19,16 @@ using ExtentHandle = Handle<ext2_extent_handle, ext2fs_extent_free>;
 /// The kernel makes trees of at most this depth.
 constexpr unsigned kMaxDepth = 5;
 constexpr std::size_t kWindow = 1024;
-/// Steps through a tree for one window; an honest tree takes about one an extent.
-constexpr int kMaxSteps = 65536;
+/// Steps through a tree in a row that lead to no further extent. An honest tree takes one down and one up
+/// for each of its levels.
+constexpr int kMaxIdleSteps = 16;
+/// Then the window is closed early: so many reads of the device are enough for one call.
+constexpr int kMaxSteps = 4096;
+/// The same for files without extents; their tables hold hundreds of blocks each.
+constexpr int kMaxMapSteps = 16384;
 constexpr std::uint64_t kMaxExtentLength = 32768;
+/// Blocks of a file are counted in 32 bits.
+constexpr std::uint64_t kMaxFileBlocks = std::numeric_limits<std::uint32_t>::max();
 
 /// eh_depth: behind magic, entries and maximum, each 16 bits little-endian.
 unsigned depth_of(const ext2_inode& inode) {
@@ -48,44 +57,79 @@ Error FileMap::broken(errcode_t code, std::string_view what) const {
     return io_->error_of(code, fmt::format("{} of inode {} cannot be read", what, number_));
 }
 
-Result<FileMap> FileMap::open(ext2_filsys fs, BlockIo& io, ext2_ino_t inode) {
-    FileMap map(fs, io, inode);
-    if (const errcode_t error = ext2fs_read_inode(fs, inode, &map.inode_); error != 0)
-        return fail(io.error_of(error, fmt::format("inode {} cannot be read", inode)));
-    const auto mode = map.inode_.i_mode;
+// After an error libext2fs' own cache of inodes may hold another one than it says.
+Result<void> FileMap::read_inode(std::span<std::byte> inode) {
+    const errcode_t error = ext2fs_read_inode_full(
+        fs_, number_, reinterpret_cast<ext2_inode*>(inode.data()), static_cast<int>(inode.size()));
+    if (error == 0)
+        return {};
+    ext2fs_flush_icache(fs_);
+    return fail(io_->error_of(error, fmt::format("inode {} cannot be read", number_)));
+}
+
+Result<void> FileMap::check_kind() const {
+    const auto mode = inode_.i_mode;
     if (LINUX_S_ISLNK(mode))
         return fail(ErrorKind::Denied, "it is a symbolic link");
     if (mode == 0)
-        return fail(ErrorKind::Corrupt, "inode {} is not in use", inode);
-    if (!LINUX_S_ISREG(mode) && !LINUX_S_ISDIR(mode))
+        return fail(ErrorKind::Corrupt, "inode {} is not in use", number_);
+    if ((!LINUX_S_ISREG(mode) && !LINUX_S_ISDIR(mode)) || (inode_.i_flags & EXT4_EA_INODE_FL) != 0)
         return fail(ErrorKind::Denied, "it is a special file");
-    if ((map.inode_.i_flags & EXT4_ENCRYPT_FL) != 0)
+    if ((inode_.i_flags & EXT4_ENCRYPT_FL) != 0)
         return fail(ErrorKind::Unsupported, "it is encrypted by the file system (fscrypt)");
-    if ((map.inode_.i_flags & EXT4_VERITY_FL) != 0)
+    if ((inode_.i_flags & EXT4_VERITY_FL) != 0)
         return fail(ErrorKind::Unsupported, "it is protected by fs-verity");
-    if ((map.inode_.i_flags & EXT2_COMPRBLK_FL) != 0)
+    if ((inode_.i_flags & EXT2_COMPRBLK_FL) != 0)
         return fail(ErrorKind::Unsupported, "it is compressed by the file system");
+    return {};
+}
+
+Result<void> FileMap::check_size() const {
+    const std::uint64_t most = has_extents() || is_inline()
+                                   ? kMaxFileBlocks
+                                   : std::min(kMaxFileBlocks, BlockMap::most_blocks(fs_->blocksize));
+    if (size_ > most * fs_->blocksize)
+        return fail(ErrorKind::Corrupt, "inode {} has an impossible size of {} bytes", number_, size_);
+    return {};
+}
+
+Result<FileMap> FileMap::open(ext2_filsys fs, BlockIo& io, ext2_ino_t inode) {
+    FileMap map(fs, io, inode);
+    // The journal, the list of bad blocks and the like are no files.
+    if (inode != EXT2_ROOT_INO && inode < EXT2_FIRST_INODE(fs->super))
+        return fail(ErrorKind::Corrupt, "inode {} is the file system's own", inode);
+    DRAY_TRY(map.read_inode(std::as_writable_bytes(std::span(&map.inode_, 1))));
+    DRAY_TRY(map.check_kind());
     map.size_ = EXT2_I_SIZE(&map.inode_);
-    if (map.size_ > static_cast<Bytes>(std::numeric_limits<std::int64_t>::max()))
-        return fail(ErrorKind::Corrupt, "inode {} has an impossible size", inode);
-    if (map.is_inline())
-        DRAY_TRY(map.load_inline());
+    DRAY_TRY(map.check_size());
+    if (map.is_inline()) {
+        std::vector<std::byte> whole(EXT2_INODE_SIZE(fs->super));
+        DRAY_TRY(map.read_inode(whole));
+        Result<std::vector<std::byte>> content = inline_content(whole);
+        if (!content)
+            return fail(std::move(content.error()), "inode {}", inode);
+        map.inline_ = *std::move(content);
+    }
     return map;
 }
 
-Result<void> FileMap::load_inline() {
-    std::size_t length = 0;
-    errcode_t error = ext2fs_inline_data_size(fs_, number_, &length);
+bool FileMap::is_hashed() const {
+    return is_directory() && !is_inline() && (inode_.i_flags & EXT2_INDEX_FL) != 0 &&
+           ext2fs_has_feature_dir_index(fs_->super);
+}
+
+Result<std::uint32_t> FileMap::name_hash(unsigned version, std::string_view name) const {
+    if (version <= EXT2_HASH_TEA && (fs_->super->s_flags & EXT2_FLAGS_UNSIGNED_HASH) != 0)
+        version += EXT2_HASH_LEGACY_UNSIGNED;
+    ext2_dirhash_t hash = 0;
+    const errcode_t error =
+        ext2fs_dirhash2(static_cast<int>(version), name.data(), static_cast<int>(name.size()), fs_->encoding,
+                        static_cast<int>(inode_.i_flags & EXT4_CASEFOLD_FL), fs_->super->s_hash_seed, &hash,
+                        nullptr);
     if (error != 0)
-        return fail(broken(error, "the inline content"));
-    if (length > fs_->blocksize)
-        return fail(ErrorKind::Corrupt, "inode {} has too much inline content", number_);
-    inline_.resize(std::max<std::size_t>(length, EXT4_MIN_INLINE_DATA_SIZE));
-    error = ext2fs_inline_data_get(fs_, number_, &inode_, inline_.data(), &length);
-    if (error != 0)
-        return fail(broken(error, "the inline content"));
-    inline_.resize(std::min(length, inline_.size()));
-    return {};
+        return fail(ErrorKind::Unsupported, "the hash tree of directory {} cannot be read: {}", number_,
+                    error_message(error));
+    return hash;
 }
 
 Result<void> FileMap::add_extent(const Extent& extent) {
@@ -114,17 +158,22 @@ Result<void> FileMap::load_extents(std::uint64_t block) {
 
     ext2fs_extent found{};
     error = ext2fs_extent_get(tree.get(), EXT2_EXTENT_CURRENT, &found);
+    int idle = 0;
     for (int step = 0; error == 0 && extents_.size() < kWindow; ++step) {
-        if (step == kMaxSteps)
-            return fail(ErrorKind::Corrupt, "the extent tree of inode {} has no end", number_);
+        if (step >= kMaxSteps && !extents_.empty())
+            break;
+        if (++idle > kMaxIdleSteps)
+            return fail(ErrorKind::Corrupt, "the extent tree of inode {} leads nowhere", number_);
         if ((found.e_flags & EXT2_EXTENT_FLAGS_LEAF) == 0) {
             error = ext2fs_extent_get(tree.get(), EXT2_EXTENT_DOWN, &found);
             continue;
         }
         const Extent extent{found.e_lblk, found.e_pblk, found.e_len,
                             (found.e_flags & EXT2_EXTENT_FLAGS_UNINIT) != 0};
-        if (extent.logical + extent.length > block)
+        if (extent.length == 0 || extent.logical + extent.length > block) {
             DRAY_TRY(add_extent(extent));
+            idle = 0;
+        }
         error = next_sibling(tree.get(), found);
     }
     if (error != 0 && error != EXT2_ET_EXTENT_NO_UP && error != EXT2_ET_NO_CURRENT_NODE)
@@ -134,29 +183,30 @@ Result<void> FileMap::load_extents(std::uint64_t block) {
     return {};
 }
 
+Result<void> FileMap::add_block(std::uint64_t logical, std::uint64_t physical) {
+    if (!extents_.empty() && physical < ext2fs_blocks_count(fs_->super)) {
+        Extent& last = extents_.back();
+        if (last.logical + last.length == logical && last.physical + last.length == physical) {
+            ++last.length;
+            return {};
+        }
+    }
+    return add_extent({logical, physical, 1, false});
+}
+
 Result<void> FileMap::load_block_map(std::uint64_t block) {
     const std::uint64_t blocks = (size_ + fs_->blocksize - 1) / fs_->blocksize;
-    const std::uint64_t end = std::min(blocks, block + kWindow);
-    std::vector<char> scratch(std::size_t{fs_->blocksize} * 2);
-    for (std::uint64_t logical = block; logical < end; ++logical) {
-        blk64_t physical = 0;
-        int flags = 0;
-        const errcode_t error =
-            ext2fs_bmap2(fs_, number_, &inode_, scratch.data(), 0, logical, &flags, &physical);
-        if (error != 0)
-            return fail(broken(error, "the block map"));
-        if (physical == 0)
-            continue;
-        Extent* last = extents_.empty() ? nullptr : &extents_.back();
-        if (last != nullptr && last->logical + last->length == logical &&
-            last->physical + last->length == physical &&
-            physical < ext2fs_blocks_count(fs_->super)) {
-            ++last->length;
-            continue;
-        }
-        DRAY_TRY(add_extent({logical, physical, 1, false}));
+    BlockMap map(fs_, *io_, inode_);
+    std::uint64_t logical = block;
+    for (int step = 0; logical < blocks && step < kMaxMapSteps && extents_.size() < kWindow; ++step) {
+        Result<BlockMap::Place> place = map.at(logical);
+        if (!place)
+            return fail(std::move(place.error()), "inode {}", number_);
+        if (place->block != 0)
+            DRAY_TRY(add_block(logical, place->block));
+        logical += place->length;
     }
-    window_end_ = end == blocks ? std::numeric_limits<std::uint64_t>::max() : end;
+    window_end_ = logical >= blocks ? std::numeric_limits<std::uint64_t>::max() : logical;
     return {};
 }
 
@@ -164,8 +214,7 @@ Result<void> FileMap::load(std::uint64_t block) {
     extents_.clear();
     window_begin_ = 0;
     window_end_ = 0;
-    Result<void> loaded =
-        (inode_.i_flags & EXT4_EXTENTS_FL) != 0 ? load_extents(block) : load_block_map(block);
+    Result<void> loaded = has_extents() ? load_extents(block) : load_block_map(block);
     if (loaded)
         window_begin_ = block;
     else
@@ -218,6 +267,16 @@ Result<void> FileMap::read_runs(Bytes offset, std::span<std::byte> content, Read
         offset += part.size();
     }
     return {};
+}
+
+Result<Bytes> FileMap::end_of_hole(Bytes offset) {
+    while (!is_inline() && offset < size_) {
+        DRAY_LET(const Run run, run_at(offset));
+        if (!run.is_hole)
+            break;
+        offset += std::min(run.length, size_ - offset);
+    }
+    return offset;
 }
 
 Result<void> FileMap::read(Bytes offset, std::span<std::byte> content) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/base/result.hpp"
@@ -25,13 +26,21 @@ public:
     ext2_ino_t inode() const { return number_; }
     bool is_directory() const { return LINUX_S_ISDIR(inode_.i_mode); }
     bool is_inline() const { return (inode_.i_flags & EXT4_INLINE_DATA_FL) != 0; }
+    /// A directory with a hash tree.
+    bool is_hashed() const;
     Bytes size() const { return size_; }
     Bytes block_size() const { return fs_->blocksize; }
+    /// Of the file system: nothing honest is longer, holes left out.
+    Bytes most_content() const { return ext2fs_blocks_count(fs_->super) * fs_->blocksize; }
+    /// Under which a hash tree of this directory has a name. Unsupported: an unknown kind of hash.
+    Result<std::uint32_t> name_hash(unsigned version, std::string_view name) const;
 
     /// Content, straight from the device. Corrupt: beyond the size, or extents that make no sense.
     Result<void> read(Bytes offset, std::span<std::byte> content);
     /// Metadata (of directories), through the cache.
     Result<void> read_cached(Bytes offset, std::span<std::byte> content);
+    /// Where the hole ends that `offset` lies in; `offset` itself if it lies in none.
+    Result<Bytes> end_of_hole(Bytes offset);
 
 private:
     struct Extent {
@@ -48,11 +57,15 @@ private:
     };
 
     FileMap(ext2_filsys fs, BlockIo& io, ext2_ino_t number);
-    Result<void> load_inline();
+    Result<void> read_inode(std::span<std::byte> inode);
+    Result<void> check_kind() const;
+    Result<void> check_size() const;
+    bool has_extents() const { return (inode_.i_flags & EXT4_EXTENTS_FL) != 0; }
     Result<void> load(std::uint64_t block);
     Result<void> load_extents(std::uint64_t block);
     Result<void> load_block_map(std::uint64_t block);
     Result<void> add_extent(const Extent& extent);
+    Result<void> add_block(std::uint64_t logical, std::uint64_t physical);
     Result<Run> run_at(Bytes offset);
     template <typename ReadPlace>
     Result<void> read_runs(Bytes offset, std::span<std::byte> content, ReadPlace read_place);

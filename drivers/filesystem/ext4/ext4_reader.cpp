@@ -2,10 +2,12 @@
 #include "drivers/filesystem/ext4/ext4_reader.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <utility>
 #include <vector>
+
+#include "drivers/filesystem/ext4/ext4_superblock.hpp"
+#include "drivers/volume/uuid.hpp"
 
 namespace dray::fs {
 namespace {
@@ -13,45 +15,12 @@ namespace {
 /// As many as the protocol has open files; a map holds at most some 30 KiB.
 constexpr std::size_t kMaxMaps = 512;
 /// Over all indexed directories, 16 bytes each.
-constexpr std::size_t kMaxIndexedEntries = 1 << 20;
+constexpr std::size_t kMaxIndexedEntries = 1 << 21;
 /// Small directories count too.
 constexpr std::size_t kMaxDirectories = 4096;
-constexpr Bytes kMaxDescriptors = 128 * kMiB;
-constexpr Bytes kSuperblock = 1024;
-
-/// libext2fs believes in the superblock's sizes and makes room for all group descriptors before it
-/// reads the first; so they are compared with the device here.
-Result<void> check_geometry(BlockIo& io) {
-    ext2_super_block super{};
-    static_assert(sizeof super == 1024);
-    if (io.device().size() < kSuperblock + sizeof super)
-        return fail(ErrorKind::Corrupt, "the volume ends within the superblock");
-    DRAY_TRY(io.read(kSuperblock, std::as_writable_bytes(std::span(&super, 1))));
-    const std::uint32_t log_block_size = ext2fs_le32_to_cpu(super.s_log_block_size);
-    if (log_block_size > 6)
-        return fail(ErrorKind::Corrupt, "the superblock names an impossible block size");
-    const Bytes block_size = kSuperblock << log_block_size;
-    const bool is_64bit =
-        (ext2fs_le32_to_cpu(super.s_feature_incompat) & EXT4_FEATURE_INCOMPAT_64BIT) != 0;
-    std::uint64_t blocks = ext2fs_le32_to_cpu(super.s_blocks_count);
-    if (is_64bit)
-        blocks |= static_cast<std::uint64_t>(ext2fs_le32_to_cpu(super.s_blocks_count_hi)) << 32;
-    if (blocks > io.device().size() / block_size)
-        return fail(ErrorKind::Corrupt,
-                    "the file system has {} blocks of {} bytes, but the volume ends at {}; it was cut off",
-                    blocks, block_size, io.device().size());
-    const std::uint32_t per_group = ext2fs_le32_to_cpu(super.s_blocks_per_group);
-    if (per_group == 0)
-        return fail(ErrorKind::Corrupt, "the superblock names groups of 0 blocks");
-    const Bytes descriptor = is_64bit ? std::max<Bytes>(ext2fs_le16_to_cpu(super.s_desc_size), 64) : 32;
-    if ((blocks / per_group + 1) * descriptor > kMaxDescriptors)
-        return fail(ErrorKind::Corrupt, "the file system has too many block groups");
-    return {};
-}
-
 bool is_unsupported(errcode_t code) {
     return code == EXT2_ET_UNSUPP_FEATURE || code == EXT2_ET_RO_UNSUPP_FEATURE ||
-           code == EXT2_ET_REV_TOO_HIGH;
+           code == EXT2_ET_REV_TOO_HIGH || code == EXT2_ET_UNKNOWN_CSUM;
 }
 
 /// The components of a path; what cannot be one is refused.
@@ -76,7 +45,10 @@ Result<std::vector<std::string_view>> components_of(std::string_view path) {
 
 Result<std::unique_ptr<Ext4Reader>> Ext4Reader::open(volume::BlockDevice& device) {
     std::unique_ptr<Ext4Reader> reader(new Ext4Reader(device));
-    DRAY_TRY(check_geometry(reader->io_));
+    DRAY_TRY(check_superblock(reader->io_));
+    DRAY_LET(const volume::Uuid random, volume::random_uuid());
+    static_assert(sizeof random == sizeof reader->name_key_);
+    std::memcpy(reader->name_key_.data(), random.data(), random.size());
     ext2_filsys bare = nullptr;
     const errcode_t error =
         ext2fs_open2(reader->io_.name(), nullptr, EXT2_FLAG_64BITS, 0, 0, BlockIo::manager(), &bare);
@@ -89,16 +61,12 @@ Result<std::unique_ptr<Ext4Reader>> Ext4Reader::open(volume::BlockDevice& device
     Result<DirectoryIndex*> root = reader->directory_of(EXT2_ROOT_INO);
     if (!root)
         return fail(std::move(root.error()), "the root directory cannot be read");
+    if ((*root)->size() == 0 && (*root)->damage())
+        return fail(*(*root)->damage(), "the root directory cannot be read");
     return reader;
 }
 
-std::string Ext4Reader::notice() const {
-    if (ext2fs_has_feature_journal_needs_recovery(fs_->super))
-        return "the file system was not unmounted cleanly: what only its journal knows is not visible";
-    if ((fs_->super->s_state & EXT2_ERROR_FS) != 0)
-        return "the file system is marked as damaged";
-    return "";
-}
+std::string Ext4Reader::notice() const { return notice_of(*fs_->super); }
 
 Result<FileMap*> Ext4Reader::map_of(ext2_ino_t inode) {
     if (const auto known = maps_.by_inode.find(inode); known != maps_.by_inode.end()) {
@@ -123,7 +91,7 @@ Result<DirectoryIndex*> Ext4Reader::directory_of(ext2_ino_t inode) {
     DRAY_LET(FileMap map, FileMap::open(fs_.get(), io_, inode));
     if (!map.is_directory())
         return fail(ErrorKind::NotFound, "it is not a directory");
-    DRAY_LET(DirectoryIndex index, DirectoryIndex::build(std::move(map), kMaxIndexedEntries));
+    DRAY_LET(DirectoryIndex index, DirectoryIndex::build(std::move(map), kMaxIndexedEntries, name_key_));
     indexed_entries_ += index.size();
     while (!directories_.order.empty() &&
            (indexed_entries_ > kMaxIndexedEntries || directories_.order.size() >= kMaxDirectories)) {

@@ -20,7 +20,7 @@ namespace dray::fs {
 
 class Ext4Reader : public FileSystem {
 public:
-    /// Unsupported: features libext2fs does not know. Corrupt: a damaged superblock, or a file system
+    /// Unsupported: features that cannot be read, by name. Corrupt: a damaged superblock, or a file system
     /// longer than its device (a truncated image). `device` must outlive it.
     static Result<std::unique_ptr<Ext4Reader>> open(volume::BlockDevice& device);
 
@@ -48,6 +48,7 @@ private:
     FileSystemHandle fs_;
     Recent<FileMap> maps_;
     Recent<DirectoryIndex> directories_;
+    HashKey name_key_{};
     std::size_t indexed_entries_ = 0;
 };
 

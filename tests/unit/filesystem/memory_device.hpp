@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "drivers/volume/volume.hpp"
@@ -21,6 +22,11 @@ public:
         if (is_gone)
             return fail(ErrorKind::Gone, "the device is gone");
         DRAY_TRY(check(offset, out.size()));
+        bytes_read += out.size();
+        if (bad_sector && *bad_sector >= offset && *bad_sector < offset + out.size()) {
+            ++bad_reads;
+            return fail(ErrorKind::Internal, "cannot read: Input/output error");
+        }
         std::copy_n(content.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
         return {};
     }
@@ -37,6 +43,10 @@ public:
 
     std::vector<std::byte> content;
     std::size_t reads = 0;
+    Bytes bytes_read = 0;
+    /// An offset within the one sector that cannot be read.
+    std::optional<Bytes> bad_sector;
+    std::size_t bad_reads = 0;
     bool is_gone = false;
 
 private:

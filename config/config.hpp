@@ -60,6 +60,8 @@ struct LifecycleConfig {
     Microseconds retention = std::chrono::days(90);
     Microseconds unshipped = std::chrono::days(14);
     Microseconds overdue = std::chrono::days(14);
+    Microseconds no_reply = std::chrono::days(30);
+    bool auto_close = false;
 
     bool operator==(const LifecycleConfig&) const = default;
 };

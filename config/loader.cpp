@@ -115,6 +115,8 @@ void read_lifecycle(ConfigSection section, LifecycleConfig& lifecycle) {
     section.read_duration("retention", lifecycle.retention, kShortest, kLongest);
     section.read_duration("unshipped", lifecycle.unshipped, kShortest, kLongest);
     section.read_duration("overdue", lifecycle.overdue, kShortest, kLongest);
+    section.read_duration("no-reply", lifecycle.no_reply, kShortest, kLongest);
+    section.read_bool("auto-close", lifecycle.auto_close);
     section.finish();
 }
 

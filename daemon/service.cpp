@@ -49,17 +49,23 @@ Result<FileDescriptor> lock_directory(const std::string& path) {
     return fail_errno(errno, "cannot lock {}/lock", path);
 }
 
-/// Without its master key the catalog opens all the same: drives whose keys cannot be read are faulted,
-/// and a new key must not take the old one's place (rules.md 23).
+/// Without its master key, or with another one, the catalog opens all the same: drives whose keys cannot be read are
+/// faulted, and a new key must not take the old one's place (rules.md 23).
 Result<void> unlock_catalog(Catalog& catalog, const std::string& directory) {
     DRAY_LET(const bool has_keys, catalog.has_keys());
     auto key = load_master_key(directory, !has_keys);
-    if (key)
-        catalog.use_master_key(std::move(*key));
-    else if (has_keys)
-        log::error("{}; the drives' keys cannot be read until it is back", key.error().text());
-    else
+    if (!key && !has_keys)
         return fail(std::move(key.error()));
+    if (key)
+        if (auto fits = catalog.check_master_key(*key); !fits)
+            key = fail(std::move(fits.error()), "the master key is not the one that the keys of the drives were "
+                                                "encrypted with");
+    if (key) {
+        catalog.use_master_key(std::move(*key));
+        return {};
+    }
+    log::error("{}; the drives' keys cannot be read until it is back", key.error().text());
+    catalog.refuse_keys(key.error().text());
     return {};
 }
 

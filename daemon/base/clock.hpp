@@ -3,6 +3,7 @@
 // The Clock seam: every date and every pause in dray comes from here. Any thread may call it.
 #pragma once
 
+#include "daemon/base/file_descriptor.hpp"
 #include "daemon/base/units.hpp"
 
 namespace dray {
@@ -20,6 +21,12 @@ public:
     virtual Microseconds since_boot() const = 0;
     /// Whether the kernel's clock is disciplined by NTP or the like.
     virtual bool is_synchronised() const = 0;
+
+    // For one loop that wants to hear of jumps; one thread.
+    /// A descriptor that becomes readable when now() was set to another time; -1 if nobody tells.
+    virtual int jump_descriptor() const = 0;
+    /// Makes it quiet again.
+    virtual void heed_jump() const = 0;
 };
 
 class SystemClock : public Clock {
@@ -27,6 +34,12 @@ public:
     TimePoint now() const override;
     Microseconds since_boot() const override;
     bool is_synchronised() const override;
+    int jump_descriptor() const override;
+    void heed_jump() const override;
+
+private:
+    /// Made when somebody asks for it.
+    mutable FileDescriptor jumps_;
 };
 
 }  // namespace dray

@@ -22,22 +22,24 @@ constexpr const char* kJobState[] = {
     "State",         "CancelRequested", "Drain",       "Outcome",          "Percent",       "BytesDone",
     "BytesTotal",    "BlobsDone",       "BlobsTotal",  "BlobsFailed",      "BytesPerSecond", "RemainingUSec",
     "Drives",        "DrivesTotal",     "DrivesHere",  "LogLevel",    "BackupManifest",   "IncompleteListUri",
-    "CompletedUSec", "ExpiresUSec",     "Faulted",     "FaultReason",      nullptr};
+    "CompletedUSec", "ExpiresUSec",     "Expiry",      "Notice",           "Faulted",       "FaultReason", nullptr};
 constexpr const char* kDriveState[] = {
     "State",         "Outcome",    "Faulted",       "FaultReason", "Manifest",       "ManifestHash",
     "VolumeId",      "CopyStatus", "Device",        "Percent",     "BytesDone",      "BytesTotal",
     "BlobsDone",     "BlobsTotal", "BlobsFailed",   "BytesPerSecond", "RemainingUSec", "ErrorLogUri",
-    "VerboseLogUri", "ManifestUri", "Draining",     nullptr};
+    "VerboseLogUri", "ManifestUri", "Draining",     "OverdueUSec", nullptr};
 constexpr const char* kProgress[] = {"Percent",     "BytesDone",      "BytesTotal",    "BlobsDone", "BlobsTotal",
                                      "BlobsFailed", "BytesPerSecond", "RemainingUSec", nullptr};
 // What a job's properties take from its drives.
-constexpr const char* kJobOfDrives[] = {"Drives", "DrivesTotal", "DrivesHere", "Faulted", "FaultReason", nullptr};
+constexpr const char* kJobOfDrives[] = {"Drives", "DrivesTotal", "DrivesHere", "Faulted", "FaultReason",
+                                        "ExpiresUSec", "Expiry", "Notice", nullptr};
 constexpr const char* kDrivesHere[] = {"DrivesHere", nullptr};
 constexpr const char* kDriveDevice[] = {"Device", nullptr};
 constexpr const char* kDeviceState[] = {"Serial", "Model", "Node",      "Bus", "Bay",
                                         "Size",   "Signature", "Job", "Opens", "Problem", nullptr};
 constexpr const char* kStoreState[] = {"Url", "Reachable", "Encrypted", "Problem", nullptr};
 constexpr const char* kTransfers[] = {"ActiveTransfers", nullptr};
+constexpr const char* kProblems[] = {"Problems", nullptr};
 
 }  // namespace
 
@@ -145,6 +147,8 @@ void Objects::device_removed(const DeviceEntry& device) {
 void Objects::store_changed(const StoreEntry& store) {
     announce(store_path(store.name), kStoreInterface, kStoreState);
 }
+
+void Objects::problems_changed() { announce(kRootPath, kManagerInterface, kProblems); }
 
 void Objects::transfers_changed() {
     announce(kRootPath, kManagerInterface, kTransfers);

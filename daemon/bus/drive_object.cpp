@@ -101,6 +101,7 @@ constexpr auto remaining = property<[](const Found& f) {
 constexpr auto error_log = property<[](const Found& f) { return f.drive->error_log_uri; }>;
 constexpr auto verbose_log = property<[](const Found& f) { return f.drive->verbose_log_uri; }>;
 constexpr auto manifest_uri = property<[](const Found& f) { return f.drive->manifest_uri; }>;
+constexpr auto overdue = property<[](const Found& f) { return to_usec(f.drive->overdue); }>;
 constexpr auto draining = property<[](const Found& f) { return f.drive->is_draining; }>;
 
 constexpr auto kChanges = SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE;
@@ -140,6 +141,7 @@ const sd_bus_vtable kDriveVtable[] = {
     SD_BUS_PROPERTY("VerboseLogUri", "s", verbose_log, 0, kChanges),
     SD_BUS_PROPERTY("ManifestUri", "s", manifest_uri, 0, kChanges),
     SD_BUS_PROPERTY("Draining", "b", draining, 0, kChanges),
+    SD_BUS_PROPERTY("OverdueUSec", "t", overdue, 0, kChanges),
     SD_BUS_VTABLE_END};
 
 }  // namespace dray::bus

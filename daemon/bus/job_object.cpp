@@ -10,6 +10,7 @@
 #include "daemon/bus/objects.hpp"
 #include "daemon/bus/options.hpp"
 #include "daemon/bus/property.hpp"
+#include "daemon/model/deadline.hpp"
 
 namespace dray::bus {
 namespace {
@@ -190,7 +191,9 @@ constexpr auto backup_manifest = property<[](const Found& f) { return f.job->bac
 constexpr auto incomplete_list = property<[](const Found& f) { return f.job->incomplete_list_uri; }>;
 constexpr auto created = property<[](const Found& f) { return to_usec(f.job->created); }>;
 constexpr auto completed = property<[](const Found& f) { return to_usec(f.job->completed); }>;
-constexpr auto expires = property<[](const Found& f) { return to_usec(f.job->expires); }>;
+constexpr auto expires = property<[](const Found& f) { return to_usec(next_deadline(*f.job).time); }>;
+constexpr auto expiry = property<[](const Found& f) { return std::string(to_string(next_deadline(*f.job).expiry)); }>;
+constexpr auto notice = property<[](const Found& f) { return notice_of(*f.job); }>;
 constexpr auto faulted = property<[](const Found& f) { return faulted_drive(*f.job) != nullptr; }>;
 constexpr auto fault_reason = property<[](const Found& f) { return fault_reason_of(*f.job); }>;
 
@@ -247,6 +250,8 @@ const sd_bus_vtable kJobVtable[] = {
     SD_BUS_PROPERTY("CreatedUSec", "t", created, 0, kConst),
     SD_BUS_PROPERTY("CompletedUSec", "t", completed, 0, kChanges),
     SD_BUS_PROPERTY("ExpiresUSec", "t", expires, 0, kChanges),
+    SD_BUS_PROPERTY("Expiry", "s", expiry, 0, kChanges),
+    SD_BUS_PROPERTY("Notice", "s", notice, 0, kChanges),
     SD_BUS_PROPERTY("Faulted", "b", faulted, 0, kChanges),
     SD_BUS_PROPERTY("FaultReason", "s", fault_reason, 0, kChanges),
     SD_BUS_VTABLE_END};

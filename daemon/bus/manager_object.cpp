@@ -149,6 +149,7 @@ constexpr auto stores = property<[](const Found& found) {
         paths.push_back({store_path(store->name)});
     return paths;
 }>;
+constexpr auto problems = property<[](const Found& found) { return found.objects->engine().problems(); }>;
 constexpr auto drain =
     property<[](const Found& found) { return std::string(to_string(config(found).cancel_drain)); }>;
 
@@ -174,6 +175,7 @@ const sd_bus_vtable kManagerVtable[] = {
     SD_BUS_PROPERTY("RetentionUSec", "t", retention, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Stores", "ao", stores, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Drain", "s", drain, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Problems", "as", problems, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_VTABLE_END};
 
 }  // namespace dray::bus

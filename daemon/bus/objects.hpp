@@ -59,6 +59,7 @@ public:
     void device_removed(const DeviceEntry& device) override;
     void store_changed(const StoreEntry& store) override;
     void transfers_changed() override;
+    void problems_changed() override;
 
 private:
     static int find_job(sd_bus*, const char* path, const char*, void* self, void** found,

@@ -35,6 +35,13 @@ inline int append(sd_bus_message* reply, const std::vector<ObjectPath>& paths) {
             result = append(reply, path);
     return result < 0 ? result : sd_bus_message_close_container(reply);
 }
+inline int append(sd_bus_message* reply, const std::vector<std::string>& texts) {
+    int result = sd_bus_message_open_container(reply, 'a', "s");
+    for (const std::string& text : texts)
+        if (result >= 0)
+            result = append(reply, text);
+    return result < 0 ? result : sd_bus_message_close_container(reply);
+}
 inline int append(sd_bus_message* reply, std::uint64_t number) {
     return sd_bus_message_append(reply, "t", number);
 }

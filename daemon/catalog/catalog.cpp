@@ -3,48 +3,19 @@
 
 #include <openssl/evp.h>
 #include <openssl/rand.h>
-#include <unistd.h>
 
 #include <string_view>
 #include <utility>
 
 #include "daemon/base/handle.hpp"
+#include "daemon/catalog/migration.hpp"
 #include "daemon/database/database.hpp"
 
 namespace dray {
 namespace {
 
-constexpr int kVersion = 1;
 constexpr std::size_t kNonceBytes = 12;
 constexpr std::size_t kTagBytes = 16;
-
-// Each step leads from version i to i + 1; a step is never changed once released.
-constexpr const char* kMigrations[kVersion] = {R"(
-CREATE TABLE job(
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL, folded TEXT NOT NULL UNIQUE, type TEXT NOT NULL,
-    store TEXT NOT NULL, state TEXT NOT NULL, cancel_requested INTEGER NOT NULL, drain TEXT NOT NULL,
-    outcome TEXT NOT NULL, diagnostics_path TEXT NOT NULL, log_level TEXT NOT NULL,
-    backup_manifest INTEGER NOT NULL, carrier TEXT NOT NULL, tracking TEXT NOT NULL,
-    expected_drives INTEGER NOT NULL, closed_for_drives INTEGER NOT NULL, incomplete_list_uri TEXT NOT NULL,
-    created INTEGER NOT NULL, shipped INTEGER NOT NULL, completed INTEGER NOT NULL, expires INTEGER NOT NULL);
-CREATE TABLE tag(
-    job INTEGER NOT NULL REFERENCES job(id) ON DELETE CASCADE, name TEXT NOT NULL, value TEXT NOT NULL,
-    PRIMARY KEY(job, name)) WITHOUT ROWID;
-CREATE TABLE drive(
-    job INTEGER NOT NULL REFERENCES job(id) ON DELETE CASCADE, serial TEXT NOT NULL, place INTEGER NOT NULL,
-    state TEXT NOT NULL, copy_status TEXT NOT NULL, outcome TEXT NOT NULL, faulted INTEGER NOT NULL,
-    fault_reason TEXT NOT NULL, fault_kind TEXT NOT NULL, manifest TEXT NOT NULL, manifest_hash TEXT NOT NULL,
-    header_hash TEXT NOT NULL, volume_id TEXT NOT NULL, draining INTEGER NOT NULL, drain TEXT NOT NULL,
-    assigned_device TEXT NOT NULL, bytes_done INTEGER NOT NULL, bytes_total INTEGER NOT NULL,
-    bytes_succeeded INTEGER NOT NULL, blobs_done INTEGER NOT NULL, blobs_total INTEGER NOT NULL,
-    blobs_failed INTEGER NOT NULL, crashes INTEGER NOT NULL, error_log_uri TEXT NOT NULL,
-    verbose_log_uri TEXT NOT NULL, manifest_uri TEXT NOT NULL, started INTEGER NOT NULL,
-    finished INTEGER NOT NULL, overdue INTEGER NOT NULL, PRIMARY KEY(job, serial)) WITHOUT ROWID;
-CREATE TABLE drive_key(
-    job INTEGER NOT NULL, serial TEXT NOT NULL, nonce BLOB NOT NULL, sealed BLOB NOT NULL,
-    PRIMARY KEY(job, serial),
-    FOREIGN KEY(job, serial) REFERENCES drive(job, serial) ON DELETE CASCADE) WITHOUT ROWID;
-)"};
 
 /// What a sealed key is bound to: it opens for no other drive. The leading digit is this form's version.
 std::string bound_to(const Job& job, const Drive& drive) {
@@ -91,29 +62,6 @@ Result<SecretBytes> unseal(const SecretBytes& master, std::span<const std::byte>
         EVP_DecryptFinal_ex(context.get(), plain.data() + length, &length) != 1)
         return fail(ErrorKind::Denied, "the master key does not open it");
     return plain;
-}
-
-Result<void> migrate(Database& database) {
-    DRAY_LET(const int version, database.version());
-    if (version > kVersion)
-        return fail(ErrorKind::Unsupported,
-                    "the catalog {} was written by a newer dray (version {}, this one knows {}); install that one",
-                    database.path(), version, kVersion);
-    if (version < 0)
-        return fail(ErrorKind::Corrupt, "{} is no catalog of dray: its version is {}", database.path(), version);
-    if (version == kVersion)
-        return {};
-    if (version > 0) {
-        const std::string copy = database.path() + ".version-" + std::to_string(version);
-        unlink(copy.c_str());  // a copy that an interrupted migration left
-        DRAY_LET(Statement statement, database.prepare("VACUUM INTO ?1"));
-        DRAY_TRY(statement.bind(copy).run());
-    }
-    return database.transaction([&]() -> Result<void> {
-        for (int step = version; step < kVersion; ++step)
-            DRAY_TRY(database.execute(kMigrations[step]));
-        return database.execute(("PRAGMA user_version=" + std::to_string(kVersion)).c_str());
-    });
 }
 
 /// Columns are read in the order in which they are selected.
@@ -242,6 +190,10 @@ Result<Job> read_job(const Statement& statement, std::int64_t& id) {
 struct Catalog::State {
     Database database;
     SecretBytes master_key;
+    /// Why there is none.
+    std::string refusal;
+
+    std::string why_no_key() const { return refusal.empty() ? "there is no master key" : refusal; }
 
     Result<std::int64_t> job_id(const Job& job) const {
         DRAY_LET(Statement find, database.prepare("SELECT id FROM job WHERE folded=?1"));
@@ -339,7 +291,30 @@ Result<bool> Catalog::has_keys() const {
     return count.flag(0);
 }
 
+Result<void> Catalog::check_master_key(const SecretBytes& key) const {
+    DRAY_LET(Statement find, state_->database.prepare("SELECT folded, serial, nonce, sealed FROM drive_key"
+                                                      " JOIN job ON job.id=drive_key.job LIMIT 1"));
+    DRAY_LET(const bool is_there, find.step());
+    if (!is_there)
+        return {};
+    Job job;
+    job.name = find.text(0);
+    Drive drive;
+    drive.serial = find.text(1);
+    const std::vector<std::byte> nonce = find.bytes(2);
+    const std::vector<std::byte> sealed = find.bytes(3);
+    DRAY_TRY(unseal(key, nonce, bound_to(job, drive), sealed));
+    return {};
+}
+
 void Catalog::use_master_key(SecretBytes key) { state_->master_key = std::move(key); }
+
+void Catalog::refuse_keys(std::string reason) {
+    state_->master_key = SecretBytes();
+    state_->refusal = std::move(reason);
+}
+
+const std::string& Catalog::key_problem() const { return state_->refusal; }
 
 Result<std::vector<Job>> Catalog::load() const {
     DRAY_LET(Statement jobs, state_->database.prepare(kSelectJobs));
@@ -395,12 +370,28 @@ Result<void> Catalog::remove(const Job& job) {
         const std::string folded = fold_job_name(job.name);
         return drop.bind(folded).run();
     }));
+    DRAY_TRY(remove_copies(state_->database.path()));
     return state_->database.truncate_log();
+}
+
+Result<ClockRecord> Catalog::load_clock() const {
+    DRAY_LET(Statement find, state_->database.prepare("SELECT last_seen, held_until, reason FROM clock"));
+    DRAY_LET(const bool is_there, find.step());
+    if (!is_there)
+        return ClockRecord();
+    return ClockRecord{from_usec(find.unsigned_number(0)), from_usec(find.unsigned_number(1)), find.text(2)};
+}
+
+Result<void> Catalog::save_clock(const ClockRecord& record) {
+    DRAY_LET(Statement put, state_->database.prepare("INSERT OR REPLACE INTO clock(only_row, last_seen, held_until, "
+                                                     "reason) VALUES(1,?1,?2,?3)"));
+    return put.bind(to_usec(record.last_seen)).bind(to_usec(record.held_until)).bind(record.reason).run();
 }
 
 Result<void> Catalog::save_with_key(const Job& job, const Drive& drive, const SecretBytes& key) {
     if (state_->master_key.size() != kMasterKeyBytes)
-        return fail(ErrorKind::Denied, "there is no master key to encrypt the drive's key with");
+        return fail(ErrorKind::Denied, "the key of drive {} cannot be kept: {}", drive.serial,
+                    state_->why_no_key());
     std::vector<std::byte> nonce(kNonceBytes);
     if (RAND_bytes(reinterpret_cast<unsigned char*>(nonce.data()), kNonceBytes) != 1)
         return fail(ErrorKind::Internal, "no random numbers for a nonce");
@@ -425,7 +416,8 @@ Result<SecretBytes> Catalog::read_key(const Job& job, const Drive& drive) const 
     const std::vector<std::byte> sealed = find.bytes(1);
     find.reset();
     if (state_->master_key.size() != kMasterKeyBytes)
-        return fail(ErrorKind::Denied, "the key of drive {} cannot be opened: there is no master key", drive.serial);
+        return fail(ErrorKind::Denied, "the key of drive {} cannot be opened: {}", drive.serial,
+                    state_->why_no_key());
     Result<SecretBytes> key = unseal(state_->master_key, nonce, bound_to(job, drive), sealed);
     if (!key)
         return fail(std::move(key.error()), "the key of drive {} cannot be opened", drive.serial);

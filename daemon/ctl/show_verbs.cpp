@@ -122,11 +122,25 @@ Result<std::vector<std::vector<Cell>>> rows_of(const Client& client, const std::
     return rows;
 }
 
+/// What ExpiresUSec is the time of.
+std::string expiry_title(const Properties& job) {
+    const std::string expiry = job.text("Expiry");
+    if (expiry == "overdue")
+        return "Drives overdue from";
+    if (expiry == "fault")
+        return "Unplugged drive faulted from";
+    if (expiry == "no-reply")
+        return "To be closed from";
+    return job.text("State") == "Creating" ? "Deleted unless shipped by" : "Kept until";
+}
+
 /// What waits for somebody's hand, as sentences.
-Result<std::vector<std::string>> open_questions(const Client& client,
+Result<std::vector<std::string>> open_questions(const Client& client, const Properties& manager,
                                                 const std::vector<std::string>& jobs,
                                                 const std::vector<std::string>& devices) {
     std::vector<std::string> lines;
+    for (const std::string& problem : manager.list("Problems"))
+        lines.push_back(fmt::format("drayd: {}.", problem));
     DRAY_LET(const std::vector<Properties> all_jobs, all(client, jobs, bus::kJobInterface));
     for (const Properties& job : all_jobs) {
         const std::string state = job.text("State");
@@ -145,6 +159,8 @@ Result<std::vector<std::string>> open_questions(const Client& client,
                 lines.push_back(fmt::format("Job {}: drive {} is done and can be handed back.",
                                             job.text("Name"), drive.text("Serial")));
         }
+        if (!job.text("Notice").empty())
+            lines.push_back(fmt::format("Job {}: {}", job.text("Name"), job.text("Notice")));
         if (state == "Creating" && job.number("DrivesHere") > 0)
             lines.push_back(fmt::format("Job {}: its drive is here, but the job is not shipped. Run: "
                                         "drayctl ship {}",
@@ -177,7 +193,7 @@ Result<int> show_status(const Client& client, const OutputOptions& options) {
     for (const Properties& job : all_jobs)
         if (job.text("State") != "Completed" && job.text("State") != "Closed")
             running.push_back(job_row(job));
-    DRAY_LET(const std::vector<std::string> questions, open_questions(client, jobs, devices));
+    DRAY_LET(const std::vector<std::string> questions, open_questions(client, manager, jobs, devices));
 
     std::vector<std::pair<Column, Cell>> fields{
         {{"drayd", "version"}, text_cell(manager.text("Version"))},
@@ -236,6 +252,7 @@ Result<int> show_job(const Client& client, const OutputOptions& options, const s
          {{"Drain", "drain"}, optional_text(job.flag("CancelRequested") ? job.text("Drain") : "")},
          {{"Outcome", "outcome"}, optional_text(job.text("Outcome"))},
          {{"Fault", "fault-reason"}, optional_text(job.text("FaultReason"))},
+         {{"Notice", "notice"}, optional_text(job.text("Notice"))},
          {{"Drives here", "drives-here"},
           {fmt::format("{} of {}", job.number("DrivesHere"), job.number("DrivesTotal")),
            job.number("DrivesHere"), false}},
@@ -247,7 +264,9 @@ Result<int> show_job(const Client& client, const OutputOptions& options, const s
          {{"Logs", "diagnostics-path"}, text_cell(job.text("DiagnosticsPath"))},
          {{"Created", "created"}, time_cell(job.number("CreatedUSec"))},
          {{"Completed", "completed"}, optional_time(job.number("CompletedUSec"))},
-         {{"Kept until", "expires"}, optional_time(job.number("ExpiresUSec"))}},
+         {{expiry_title(job), "expires"}, optional_time(job.number("ExpiresUSec"))},
+         // For scripts: what happens then.
+         {{"", "expiry"}, Cell{"", job.text("Expiry"), false}}},
         "drives", kDriveColumns, rows);
     if (options.json != JsonMode::Off)
         return 0;

@@ -58,6 +58,8 @@ public:
     virtual void store_changed(const StoreEntry& store) = 0;
     /// The number of running transfers.
     virtual void transfers_changed() = 0;
+    /// JobEngine::problems().
+    virtual void problems_changed() = 0;
 };
 
 }  // namespace dray

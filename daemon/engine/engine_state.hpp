@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a JobEngine consists of, for its own files alone: job_engine.cpp answers callers, transfers.cpp runs
-// copies, life.cpp moves drives and jobs on.
+// copies, life.cpp moves drives and jobs on, timers.cpp does what is due for its age.
 #pragma once
 
 #include <functional>
@@ -11,10 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "daemon/engine/clock_guard.hpp"
 #include "daemon/engine/device_book.hpp"
 #include "daemon/engine/job_engine.hpp"
 #include "daemon/engine/rate_meter.hpp"
 #include "daemon/engine/transfer_process.hpp"
+#include "daemon/model/deadline.hpp"
 
 namespace dray {
 
@@ -83,12 +85,31 @@ struct JobEngine::State {
     void advance(Job& job);
     Result<void> ship(Job& job, const std::string& carrier, const std::string& tracking);
     Result<void> cancel(Job& job, std::optional<DrainMode> drain);
+    /// No further drive will come. settle() is the caller's.
+    Result<void> close(Job& job);
+    /// The job with all that belongs to it; `job` is gone afterwards. settle() is the caller's.
+    Result<void> remove(Job& job);
     /// Which device is which drive, what has arrived, and what can start now.
     void settle();
     bool receive_arrivals();
     void turn_cancelled_away(Job& job);
     void sources_settled();
     void probe_stores();
+
+    // timers.cpp: what happens for its age.
+    Result<void> start_timers();
+    void look_at_clock();
+    void remember_clock();
+    void set_alarm();
+    /// The job's next one that may be served now.
+    Deadline deadline_of(const Job& job) const;
+    void serve_deadlines();
+    void serve_deadline(Job& job, Expiry expiry, TimePoint now);
+    Result<void> delete_for_age(Job& job);
+    Result<void> say_overdue(Job& job, TimePoint now);
+    void fault_absent(Job& job, TimePoint now);
+    Result<void> give_up(Job& job);
+    void watch_absences(Job& job);
 
     // transfers.cpp: copies.
     void schedule();
@@ -144,6 +165,15 @@ struct JobEngine::State {
     EventSource sources_settling;
     EventSource probing;
     EventSource stop_limit;
+    /// From start_timers() on.
+    std::optional<ClockGuard> guard;
+    /// What the catalog knows of the clock.
+    ClockRecord remembered;
+    /// By folded name: when (since boot) what could not be done for a job's age is tried again.
+    std::map<std::string, Microseconds> postponed;
+    EventSource looking;
+    EventSource jumping;
+    EventSource alarm;
 };
 
 }  // namespace dray

@@ -104,7 +104,7 @@ Result<void> JobEngine::start() {
     }
     state_->sources_settling = state_->loop.after(kSourcesSettle, [state = state_.get()] { state->sources_settled(); });
     state_->probing = state_->loop.every(kProbeEvery, [state = state_.get()] { state->probe_stores(); });
-    return {};
+    return state_->start_timers();
 }
 
 Job* JobEngine::State::find(const std::string& name) {
@@ -290,16 +290,7 @@ Result<void> JobEngine::close(const std::string& job_name) {
         return fail(refusal(JobOperation::Close, *job));
     if (job->is_closed_for_drives)
         return {};
-    Job closed = *job;
-    closed.is_closed_for_drives = true;
-    for (Drive& drive : closed.drives)
-        if (drive.state == DriveState::Specified)
-            drive.state = DriveState::NeverReceived;
-    DRAY_TRY(state_->save(closed));
-    *job = std::move(closed);
-    for (const Drive& drive : job->drives)
-        state_->observer.drive_changed(*job, drive, Change::State);
-    state_->observer.job_changed(*job, Change::State);
+    DRAY_TRY(state_->close(*job));
     state_->settle();
     return {};
 }
@@ -308,17 +299,7 @@ Result<void> JobEngine::remove(const std::string& job_name, bool /*force*/) {
     DRAY_LET(Job* const job, state_->need(job_name));
     if (judge(JobOperation::Delete, job->state, job->is_cancel_requested) != Verdict::Allowed)
         return fail(refusal(JobOperation::Delete, *job));
-    // Journals first: should we die in between, the job is still there to be deleted again.
-    std::error_code error;
-    std::filesystem::remove_all(state_->directory_of(*job), error);
-    if (error)
-        return fail_errno(error.value(), "job {} cannot be deleted: its journals in {} cannot be removed", job->name,
-                          state_->directory_of(*job));
-    if (Result<void> removed = state_->catalog.remove(*job); !removed)
-        return fail(std::move(removed.error()), "job {} cannot be deleted", job->name);
-    const std::unique_ptr<Job> gone = std::move(state_->jobs.extract(fold_job_name(job->name)).mapped());
-    log::info("job {} is deleted", gone->name);
-    state_->observer.job_removed(*gone);
+    DRAY_TRY(state_->remove(*job));
     state_->settle();
     return {};
 }

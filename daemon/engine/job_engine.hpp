@@ -119,6 +119,9 @@ public:
     unsigned drives_here(const Job& job) const;
     unsigned active_transfers() const;
     const Config& config() const;
+    /// What is wrong with drayd itself and needs a hand, as sentences: a clock that is not trusted, a master key that
+    /// is missing.
+    std::vector<std::string> problems() const;
 
 private:
     struct State;

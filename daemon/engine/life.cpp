@@ -3,6 +3,8 @@
 // How drives and jobs move on: arrival, faults, ends, handing back, and what the table says follows.
 #include <algorithm>
 #include <cassert>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "daemon/base/log.hpp"
@@ -10,11 +12,6 @@
 
 namespace dray {
 namespace {
-
-bool takes_drives(const Job& job) {
-    return !job.is_cancel_requested && (job.state == JobState::Shipping || job.state == JobState::Received ||
-                                        job.state == JobState::Transferring);
-}
 
 bool is_over(const Job& job) { return job.state == JobState::Completed || job.state == JobState::Closed; }
 
@@ -166,6 +163,35 @@ Result<void> JobEngine::State::cancel(Job& job, std::optional<DrainMode> drain) 
     return {};
 }
 
+Result<void> JobEngine::State::close(Job& job) {
+    Job closed = job;
+    closed.is_closed_for_drives = true;
+    for (Drive& drive : closed.drives)
+        if (drive.state == DriveState::Specified)
+            drive.state = DriveState::NeverReceived;
+    DRAY_TRY(save(closed));
+    job = std::move(closed);
+    for (const Drive& drive : job.drives)
+        observer.drive_changed(job, drive, Change::State);
+    observer.job_changed(job, Change::State);
+    return {};
+}
+
+Result<void> JobEngine::State::remove(Job& job) {
+    // Journals first: should we die in between, the job is still there to be deleted again.
+    std::error_code error;
+    std::filesystem::remove_all(directory_of(job), error);
+    if (error)
+        return fail_errno(error.value(), "job {} cannot be deleted: its journals in {} cannot be removed", job.name,
+                          directory_of(job));
+    if (Result<void> removed = catalog.remove(job); !removed)
+        return fail(std::move(removed.error()), "job {} cannot be deleted", job.name);
+    const std::unique_ptr<Job> gone = std::move(jobs.extract(fold_job_name(job.name)).mapped());
+    log::info("job {} is deleted", gone->name);
+    observer.job_removed(*gone);
+    return {};
+}
+
 // Drives of a cancelled job that wait for a copy get none. Looked at again and again, because nothing but their state
 // tells of it after a restart.
 void JobEngine::State::turn_cancelled_away(Job& job) {
@@ -196,7 +222,7 @@ bool JobEngine::State::receive_arrivals() {
         Drive* drive = job->find_drive(entry->serial);
         if (drive == nullptr)
             continue;
-        if (takes_drives(*job) &&
+        if (awaits_drives(*job) &&
             (drive->state == DriveState::Specified || drive->state == DriveState::NeverReceived)) {
             set_state(*job, *drive, DriveState::Received);
             save_or_log(*job);
@@ -227,9 +253,11 @@ void JobEngine::State::settle() {
         if (is_over(*job))
             continue;
         turn_cancelled_away(*job);
+        watch_absences(*job);
         advance(*job);
     }
     is_settling = false;
+    set_alarm();
     schedule_soon();
 }
 

@@ -91,11 +91,12 @@ TEST_F(Announcements, AChangeOfStateTellsEverythingThatMayChange) {
         signals(),
         ElementsAre(std::string("PropertiesChanged ") + kJob + ": State CancelRequested Drain Outcome" + kCounters +
                         " Drives DrivesTotal DrivesHere LogLevel BackupManifest IncompleteListUri CompletedUSec "
-                        "ExpiresUSec Faulted FaultReason",
+                        "ExpiresUSec Expiry Notice Faulted FaultReason",
                     std::string("PropertiesChanged ") + kDrive +
                         ": State Outcome Faulted FaultReason Manifest ManifestHash VolumeId CopyStatus Device" +
-                        kCounters + " ErrorLogUri VerboseLogUri ManifestUri Draining",
-                    std::string("PropertiesChanged ") + kJob + ": Drives DrivesTotal DrivesHere Faulted FaultReason"));
+                        kCounters + " ErrorLogUri VerboseLogUri ManifestUri Draining OverdueUSec",
+                    std::string("PropertiesChanged ") + kJob +
+                        ": Drives DrivesTotal DrivesHere Faulted FaultReason ExpiresUSec Expiry Notice"));
 }
 
 TEST_F(Announcements, ObjectsComeAndGoBySignalAlsoWhenTheEngineHasForgottenThem) {

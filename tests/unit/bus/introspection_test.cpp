@@ -66,7 +66,8 @@ TEST_F(Introspection, ManagerIsAsDesigned) {
                        {"MaxTransfers", "property u"},
                        {"RetentionUSec", "property t"},
                        {"Stores", "property ao"},
-                       {"Drain", "property s"}}));
+                       {"Drain", "property s"},
+                       {"Problems", "property as"}}));
 }
 
 TEST_F(Introspection, JobIsAsDesigned) {
@@ -86,7 +87,8 @@ TEST_F(Introspection, JobIsAsDesigned) {
                        {"DiagnosticsPath", "property s const"}, {"LogLevel", "property s"},
                        {"BackupManifest", "property b"},   {"IncompleteListUri", "property s"},
                        {"CreatedUSec", "property t const"}, {"CompletedUSec", "property t"},
-                       {"ExpiresUSec", "property t"},      {"Faulted", "property b"},
+                       {"ExpiresUSec", "property t"},      {"Expiry", "property s"},
+                       {"Notice", "property s"},           {"Faulted", "property b"},
                        {"FaultReason", "property s"}}));
 }
 
@@ -105,7 +107,7 @@ TEST_F(Introspection, DriveIsAsDesigned) {
                        {"BlobsFailed", "property t"},    {"BytesPerSecond", "property t"},
                        {"RemainingUSec", "property t"},  {"ErrorLogUri", "property s"},
                        {"VerboseLogUri", "property s"},  {"ManifestUri", "property s"},
-                       {"Draining", "property b"}}));
+                       {"Draining", "property b"},       {"OverdueUSec", "property t"}}));
 }
 
 TEST_F(Introspection, DeviceAndStoreAreAsDesigned) {

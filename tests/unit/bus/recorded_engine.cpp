@@ -196,5 +196,6 @@ unsigned JobEngine::drives_here(const Job& job) const {
 
 unsigned JobEngine::active_transfers() const { return recorded_engine().active_transfers; }
 const Config& JobEngine::config() const { return recorded_engine().config; }
+std::vector<std::string> JobEngine::problems() const { return recorded_engine().problems; }
 
 }  // namespace dray

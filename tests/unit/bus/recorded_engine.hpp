@@ -20,6 +20,7 @@ struct RecordedEngine {
     std::vector<DeviceEntry> devices;
     std::vector<StoreEntry> stores;
     unsigned active_transfers = 0;
+    std::vector<std::string> problems;
     /// One line a call, with everything it said.
     std::vector<std::string> calls;
     /// What every call answers, if set.

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <random>
 
+#include "daemon/catalog/migration.hpp"
 #include "daemon/database/database.hpp"
 #include "tests/unit/catalog/catalog_fixture.hpp"
 
@@ -25,11 +26,11 @@ protected:
 
 TEST_F(CatalogDamage, RefusesANewerCatalogAndLeavesItAlone) {
     ASSERT_TRUE(catalog().save(full_job(1)));
-    set_version(2);
+    set_version(kCatalogVersion + 1);
     const auto opened = Catalog::open(path());
     ASSERT_EQ(kind_of(opened), "Unsupported");
     EXPECT_NE(opened.error().text().find("newer"), std::string::npos) << opened.error().text();
-    set_version(1);
+    set_version(kCatalogVersion);
     reopen();
     expect_same(load().at(0), full_job(1));
 }

@@ -42,7 +42,7 @@ stores:
   vault: {type: directory, path: /srv/dray/vault}
   other.store-2: {type: directory, path: /mnt/other}
 transfers: {max: 5, requests: 6, ring: 32MiB}
-lifecycle: {auto-ship: true, hand-back: at-once, require-shipping: true, retention: 1d, unshipped: 2h, overdue: 3min}
+lifecycle: {auto-ship: true, hand-back: at-once, require-shipping: true, retention: 1d, unshipped: 2h, overdue: 3min, no-reply: 4min, auto-close: true}
 cancel: {drain: piece}
 jobs: {max: 7, drives: 8}
 clock: {require-sync: false}
@@ -64,7 +64,9 @@ log: {level: debug}
                           .require_shipping = true,
                           .retention = std::chrono::days(1),
                           .unshipped = 2h,
-                          .overdue = 3min};
+                          .overdue = 3min,
+                          .no_reply = 4min,
+                          .auto_close = true};
     expected.cancel_drain = DrainMode::Piece;
     expected.jobs = {.max = 7, .drives = 8};
     expected.require_clock_sync = false;
@@ -94,6 +96,7 @@ TEST(ParseConfig, BothSidesOfEveryLimit) {
         {"lifecycle: {{retention: {}}}", "1min", "59s", "3650d", "87600h1s"},
         {"lifecycle: {{unshipped: {}}}", "1min", "59s", "3650d", "87600h1s"},
         {"lifecycle: {{overdue: {}}}", "1min", "59s", "3650d", "87600h1s"},
+        {"lifecycle: {{no-reply: {}}}", "1min", "59s", "3650d", "87600h1s"},
         {"jobs: {{max: {}}}", "1", "0", "100000", "100001"},
         {"jobs: {{drives: {}}}", "1", "0", "100", "101"},
     };

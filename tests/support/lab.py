@@ -150,21 +150,13 @@ class Lab:
         with self.changed:
             self.changed.notify_all()
 
-<<<<<<< HEAD
     def start(self, prefix=None):
         """Starts drayd and returns when it has its name. `prefix`: the words in front of it, where it is not to
         run as a user without rights."""
         if prefix is None:
             prefix = (["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--groups=disk"]
                       if os.getuid() == 0 else [])
-        command = [*self.inside, *prefix, self.bin / "drayd", "--config", self.config]
-=======
-    def start(self):
-        """Starts drayd and returns when it has its name."""
-        command = self.daemon
-        if os.getuid() == 0:
-            command = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--groups=disk", *command]
->>>>>>> 7830581 (engine, catalog: jobs and drives have deadlines, and a clock that is not trusted holds them)
+        command = [*self.inside, *prefix, *self.daemon]
         with open(self.log_path, "ab") as log:
             self.drayd = subprocess.Popen(command, env={**self.environment, **self.daemon_environment}, stdout=log,
                                           stderr=log)

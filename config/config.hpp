@@ -44,6 +44,8 @@ struct DrivesConfig {
 
 struct TransfersConfig {
     unsigned max = 4;
+    /// On one bus; 0: as many as there may be at all.
+    unsigned per_bus = 0;
     unsigned requests = 64;
     Bytes ring = 96 * kMiB;
 

@@ -100,6 +100,7 @@ void read_stores(ConfigReader& reader, ConfigSection& root,
 
 void read_transfers(ConfigSection section, TransfersConfig& transfers) {
     section.read_number("max", transfers.max, 1, 64);
+    section.read_number("per-bus", transfers.per_bus, 0, 64);
     section.read_number("requests", transfers.requests, 1, 1024);
     section.read_bytes("ring", transfers.ring, 16 * kMiB, 4 * kGiB);
     section.finish();

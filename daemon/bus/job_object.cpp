@@ -29,9 +29,6 @@ constexpr std::array kShipOptions{OptionSpec{"carrier", OptionType::Text},
 constexpr std::array kCancelOptions{OptionSpec{"drain", OptionType::Text}};
 constexpr std::array kDeleteOptions{OptionSpec{"force", OptionType::Flag}};
 
-/// Return addresses are kept as tags with this in front: they belong to the job and go with it.
-constexpr const char* kReturnAddress = "return-address.";
-
 Result<Request> add_drive(sd_bus_message* call, const Found& found) {
     AddDriveRequest drive;
     DRAY_LET(drive.serial, read_text(call, "serial"));
@@ -61,17 +58,14 @@ Result<Request> update(sd_bus_message* call, const Found& found) {
     wish.carrier = options.text("carrier");
     wish.tracking = options.text("tracking");
     wish.cancel_requested = options.flag("cancel-requested");
-    if (wish.cancel_requested == false)
-        return fail(ErrorKind::InvalidArgument,
-                    "option cancel-requested can only be true: a cancel cannot be withdrawn");
     std::vector<const char*> actions;
     const bool changes_more =
         std::ranges::any_of(kUpdateOptions, [&](const OptionSpec& spec) {
             return spec.name != "cancel-requested" && options.has(spec.name);
         });
-    if (changes_more || !wish.cancel_requested)
+    if (changes_more || wish.cancel_requested != true)
         actions.push_back(kRunJobs);
-    if (wish.cancel_requested)
+    if (wish.cancel_requested == true)
         actions.push_back(kCancelJobs);
     auto run = [objects = found.objects, job = found.job->name, wish = std::move(wish)]() -> Result<Reply> {
         DRAY_TRY(objects->engine().update(job, wish));
@@ -80,30 +74,13 @@ Result<Request> update(sd_bus_message* call, const Found& found) {
     return Request{std::move(actions), "job " + found.job->name, std::move(run)};
 }
 
-/// The job's tags with the address among them, in place of an earlier one.
-Texts with_address(Texts tags, const Texts& address) {
-    std::erase_if(tags, [](const auto& tag) { return tag.first.starts_with(kReturnAddress); });
-    for (const auto& [word, text] : address)
-        tags.insert_or_assign(kReturnAddress + word, text);
-    return tags;
-}
-
-Result<Reply> ship_job(JobEngine& engine, const std::string& name, const Options& options) {
-    DRAY_TRY(engine.ship(name, options.text("carrier").value_or(""), options.text("tracking").value_or("")));
-    const auto address = options.dictionary("return-address");
-    const Job* job = engine.find_job(name);
-    if (address && job != nullptr) {
-        UpdateJobRequest wish;
-        wish.tags = with_address(job->tags, *address);
-        DRAY_TRY(engine.update(name, wish));
-    }
-    return Done();
-}
-
 Result<Request> ship(sd_bus_message* call, const Found& found) {
-    DRAY_LET(Options options, Options::read(call, kShipOptions));
-    auto run = [objects = found.objects, job = found.job->name, options = std::move(options)]() {
-        return ship_job(objects->engine(), job, options);
+    DRAY_LET(const Options options, Options::read(call, kShipOptions));
+    ShipRequest wish{options.text("carrier").value_or(""), options.text("tracking").value_or(""),
+                     options.dictionary("return-address")};
+    auto run = [objects = found.objects, job = found.job->name, wish = std::move(wish)]() -> Result<Reply> {
+        DRAY_TRY(objects->engine().ship(job, wish));
+        return Done();
     };
     return Request{{kRunJobs}, "job " + found.job->name, std::move(run)};
 }

@@ -71,6 +71,17 @@ public:
     }
 
 private:
+    static Result<Texts> read_pairs(const char* option, const std::vector<std::string>& words) {
+        Texts pairs;
+        for (const std::string& word : words) {
+            const std::size_t equals = word.find('=');
+            if (equals == std::string::npos)
+                return fail(ErrorKind::InvalidArgument, "{} {} is not NAME=VALUE", option, word);
+            pairs[word.substr(0, equals)] = word.substr(equals + 1);
+        }
+        return pairs;
+    }
+
     Result<int> perform() {
         if (local_verb_)
             return local_verb_(output_);
@@ -110,12 +121,10 @@ private:
     void add_job_verbs() {
         CLI::App* create =
             verb("create", "Makes a job", [this](Client& client, const OutputOptions& output) {
-                for (const std::string& tag : tags_) {
-                    const std::size_t equals = tag.find('=');
-                    if (equals == std::string::npos)
-                        return Result<int>(fail(ErrorKind::InvalidArgument, "--tag {} is not NAME=VALUE", tag));
-                    create_.tags[tag.substr(0, equals)] = tag.substr(equals + 1);
-                }
+                Result<Texts> tags = read_pairs("--tag", tags_);
+                if (!tags)
+                    return Result<int>(fail(std::move(tags.error())));
+                create_.tags = *std::move(tags);
                 return create_job(client, output, create_);
             });
         create->add_option("NAME", create_.name, "Name of the new job")->required();
@@ -132,10 +141,16 @@ private:
         CLI::App* ship =
             job_verb("ship", "Says that the drives are on their way: copying may begin",
                      [this](Client& client, const OutputOptions& output) {
-                         return ship_job(client, output, job_, carrier_, tracking_);
+                         Result<Texts> address = read_pairs("--return-address", address_);
+                         if (!address)
+                             return Result<int>(fail(std::move(address.error())));
+                         ship_.job = job_;
+                         ship_.return_address = *std::move(address);
+                         return ship_job(client, output, ship_);
                      });
-        ship->add_option("--carrier", carrier_, "Who carries them");
-        ship->add_option("--tracking", tracking_, "The parcel's number");
+        ship->add_option("--carrier", ship_.carrier, "Who carries them");
+        ship->add_option("--tracking", ship_.tracking, "The parcel's number");
+        ship->add_option("--return-address", address_, "NAME=VALUE, as in city=Bern; may come again");
 
         job_verb("cancel", "No new drive starts; copies in hand drain",
                  [this](Client& client, const OutputOptions& output) {
@@ -156,13 +171,18 @@ private:
 
         CLI::App* update =
             job_verb("update", "Changes a job", [this](Client& client, const OutputOptions& output) {
+                Result<Texts> tags = read_pairs("--tag", tags_);
+                if (!tags)
+                    return Result<int>(fail(std::move(tags.error())));
                 update_.job = job_;
+                update_.tags = *std::move(tags);
                 return update_job(client, output, update_);
             });
         update->add_option("--log-level", update_.log_level, "Error or Verbose");
         update->add_option("--backup-manifest", update_.backup_manifest, "true or false");
         update->add_option("--carrier", update_.carrier, "Who carries the drives");
         update->add_option("--tracking", update_.tracking, "The parcel's number");
+        update->add_option("--tag", tags_, "NAME=VALUE, may come again; replaces all tags");
     }
 
     CLI::App* job_drive_verb(const char* name, const char* help, BusVerb perform) {
@@ -268,13 +288,13 @@ private:
 
     std::string job_;
     std::string device_;
-    std::string carrier_;
-    std::string tracking_;
     std::string drain_;
     std::string timeout_;
     std::string size_;
     std::string block_size_;
     std::vector<std::string> tags_;
+    std::vector<std::string> address_;
+    ShipOptions ship_;
     bool is_forced_ = false;
     bool is_unchecked_ = false;
     CreateOptions create_;

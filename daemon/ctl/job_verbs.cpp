@@ -96,14 +96,15 @@ Result<int> release_drive(const Client& client, const OutputOptions& output, con
     return 0;
 }
 
-Result<int> ship_job(const Client& client, const OutputOptions& output, const std::string& job,
-                     const std::string& carrier, const std::string& tracking) {
+Result<int> ship_job(const Client& client, const OutputOptions& output, const ShipOptions& options) {
     Options dictionary;
-    add_text(dictionary, "carrier", carrier);
-    add_text(dictionary, "tracking", tracking);
-    return call_job(client, output, job, "Ship", dictionary,
+    add_text(dictionary, "carrier", options.carrier);
+    add_text(dictionary, "tracking", options.tracking);
+    if (!options.return_address.empty())
+        dictionary.push_back({"return-address", options.return_address});
+    return call_job(client, output, options.job, "Ship", dictionary,
                     fmt::format("Job {} is shipped: its drives are copied as soon as they are plugged in.",
-                                job));
+                                options.job));
 }
 
 Result<int> cancel_job(const Client& client, const OutputOptions& output, const std::string& job,

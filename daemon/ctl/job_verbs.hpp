@@ -41,8 +41,13 @@ Result<int> retry_drive(const Client& client, const OutputOptions& output, const
 Result<int> release_drive(const Client& client, const OutputOptions& output, const std::string& job,
                           const std::string& serial);
 
-Result<int> ship_job(const Client& client, const OutputOptions& output, const std::string& job,
-                     const std::string& carrier, const std::string& tracking);
+struct ShipOptions {
+    std::string job;
+    std::string carrier;
+    std::string tracking;
+    Texts return_address;
+};
+Result<int> ship_job(const Client& client, const OutputOptions& output, const ShipOptions& options);
 /// `drain`: "" for the daemon's own setting.
 Result<int> cancel_job(const Client& client, const OutputOptions& output, const std::string& job,
                        const std::string& drain);

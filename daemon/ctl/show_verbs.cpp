@@ -14,12 +14,16 @@ namespace {
 
 const std::vector<Column> kJobColumns{{"JOB", "job"},       {"TYPE", "type"}, {"STORE", "store"},
                                       {"STATE", "state"},   {"DRIVES", "drives"}, {"DONE", "percent"},
-                                      {"RATE", "bytes-per-second"}, {"LEFT", "remaining-usec"}};
+                                      {"RATE", "bytes-per-second"}, {"LEFT", "remaining-usec"},
+                                      {"", "cancel-requested"},     {"", "outcome"},
+                                      {"", "faulted"}};
 const std::vector<Column> kDriveColumns{{"DRIVE", "serial"},  {"STATE", "state"},
                                         {"STATUS", "copy-status"}, {"DONE", "percent"},
                                         {"BLOBS", "blobs"},   {"FAILED", "blobs-failed"},
                                         {"RATE", "bytes-per-second"}, {"LEFT", "remaining-usec"},
-                                        {"NOTE", "note"}};
+                                        {"NOTE", "note"},     {"", "faulted"},
+                                        {"", "draining"},     {"", "device"},
+                                        {"", "outcome"}};
 const std::vector<Column> kDeviceColumns{{"DEVICE", "device"}, {"SERIAL", "serial"}, {"SIZE", "size"},
                                          {"BUS", "bus"},       {"BAY", "bay"},       {"HOLDS", "signature"},
                                          {"JOB", "job"},       {"NOTE", "problem"},
@@ -83,6 +87,9 @@ std::vector<Cell> job_row(const Properties& job) {
     row.push_back(percent_cell(job.real("Percent"), has_begun(job)));
     row.push_back(rate_cell(job.number("BytesPerSecond")));
     row.push_back(left_cell(job.number("RemainingUSec")));
+    row.push_back(flag_cell(job.flag("CancelRequested")));
+    row.push_back(text_cell(job.text("Outcome")));
+    row.push_back(flag_cell(job.flag("Faulted")));
     return row;
 }
 
@@ -100,7 +107,11 @@ std::vector<Cell> drive_row(const Properties& drive) {
             number_cell(drive.number("BlobsFailed")),
             rate_cell(drive.number("BytesPerSecond")),
             left_cell(drive.number("RemainingUSec")),
-            text_cell(note)};
+            text_cell(note),
+            flag_cell(drive.flag("Faulted")),
+            flag_cell(drive.flag("Draining")),
+            text_cell(decoded(drive.text("Device"), bus::kDevicePath)),
+            text_cell(drive.text("Outcome"))};
 }
 
 std::vector<Cell> device_row(const Properties& device) {

@@ -62,6 +62,10 @@ bool is_passed_over(std::string_view name) {
     });
 }
 
+std::string id_of(std::string_view name, const std::string& sequence) {
+    return fmt::format("{}_{}", name, sequence.empty() ? "0" : tame(sequence));
+}
+
 bool is_loop(std::string_view name) {
     return name.starts_with("loop");
 }
@@ -177,7 +181,8 @@ void UdevMonitor::look_at(udev_device* disk) {
     const std::string name = udev_device_get_sysname(disk);
     const char* action = udev_device_get_action(disk);
     if (action != nullptr && std::string_view(action) == "remove") {
-        announce(name, std::nullopt);
+        if (!is_still_there(disk))
+            announce(name, std::nullopt);
         return;
     }
     // An old event read when the next disk has the name already: its properties are not this
@@ -195,6 +200,18 @@ void UdevMonitor::look_at(udev_device* disk) {
         device->volume_uuid.clear();
     }
     announce(name, std::move(device));
+}
+
+// A removal may be read late, when the next disk has the name, or be somebody's `udevadm trigger`. The kernel takes a
+// disk's attributes out of sysfs before it tells of the removal; a number that is still there says who is there.
+bool UdevMonitor::is_still_there(udev_device* disk) const {
+    const auto known = disks_.find(udev_device_get_sysname(disk));
+    const std::string sequence = attribute(disk, "diskseq");
+    if (known == disks_.end() || sequence.empty() || size_of(disk) == 0)
+        return false;
+    const std::string name = known->first;
+    return known->second.id == id_of(name, sequence) &&
+           (!is_loop(name) || !attribute(disk, "loop/backing_file").empty());
 }
 
 void UdevMonitor::announce(const std::string& name, std::optional<Device> device) {
@@ -230,7 +247,7 @@ std::optional<Device> UdevMonitor::describe(udev_device* disk) const {
     std::string sequence = attribute(disk, "diskseq");
     if (sequence.empty())
         sequence = property(disk, "DISKSEQ");
-    device.id = fmt::format("{}_{}", name, sequence.empty() ? "0" : tame(sequence));
+    device.id = id_of(name, sequence);
     device.serial = serial_of(disk, backing_file);
     device.model = property(disk, "ID_MODEL");
     device.node = node;

@@ -3,7 +3,7 @@
 // The device source `udev`: whole disks, as the kernel and udev's rules describe them. Loop thread
 // only.
 //
-// Events are taken as hints to look again: their order, number and repetition do not matter. Passed
+// Events are taken as hints to look again, removals too: their order, number and repetition do not matter. Passed
 // over are partitions, memory disks, device-mapper, RAID, optical and network block devices, and
 // loop devices unless they are allowed and have a backing file. A card reader without a card is no
 // device.
@@ -33,6 +33,8 @@ private:
     /// Compares what is there with what is known, at the start and after lost events.
     Result<void> enumerate();
     void look_at(udev_device* disk);
+    /// Whether what is in sysfs under this name is the disk that was announced.
+    bool is_still_there(udev_device* disk) const;
     void announce(const std::string& name, std::optional<Device> device);
     /// Nothing if it is no disk for us, or has no medium.
     std::optional<Device> describe(udev_device* disk) const;

@@ -9,13 +9,21 @@
 namespace dray {
 namespace {
 
-bool is_over(const Job& job) { return job.state == JobState::Completed || job.state == JobState::Closed; }
-
 /// A job's drive that a device may be.
 struct Claim {
     const Job* job;
     const Drive* drive;
 };
+
+bool has_volume_of(const Device& device, const Drive& drive) {
+    return !drive.volume_id.empty() && fold_serial(device.volume_uuid) == fold_serial(drive.volume_id);
+}
+
+/// A disk that says the right serial and holds another volume than the drive is known for: docks report a serial of
+/// their own, whatever is in them.
+bool has_other_volume(const Device& device, const Drive& drive) {
+    return !drive.volume_id.empty() && !device.volume_uuid.empty() && !has_volume_of(device, drive);
+}
 
 /// Every drive of a live job that has this serial. More than one only while an old job of the same drive
 /// is in Packaging.
@@ -27,11 +35,13 @@ std::vector<Claim> claims_on(const Device& device, const std::vector<const Job*>
         if (is_over(*job))
             continue;
         for (const Drive& drive : job->drives) {
-            const bool is_assigned = drive.assigned_device == fingerprint;
+            // A disk that was assigned is known by its volume too, wherever it is plugged in next.
+            const bool is_assigned = !drive.assigned_device.empty() &&
+                                     (drive.assigned_device == fingerprint || has_volume_of(device, drive));
             const bool fits = drive.assigned_device.empty() && !serial.empty() && fold_serial(drive.serial) == serial;
             if (is_assigned)
                 return {{job, &drive}};
-            if (fits)
+            if (fits && !has_other_volume(device, drive))
                 claims.push_back({job, &drive});
         }
     }
@@ -44,7 +54,8 @@ std::string problem_of(const Job& job, const Drive& drive) {
         return fmt::format("it arrived early: job {} is not shipped, run drayctl ship {}", job.name, job.name);
     if (drive.state == DriveState::Specified && job.is_cancel_requested)
         return fmt::format("job {} was cancelled before this drive came", job.name);
-    if (drive.state == DriveState::Specified && job.state == JobState::Packaging)
+    const bool has_not_come = drive.state == DriveState::Specified || drive.state == DriveState::NeverReceived;
+    if (has_not_come && job.state == JobState::Packaging)
         return fmt::format("it came too late: job {} is Packaging", job.name);
     if (drive.state == DriveState::ShippedBack)
         return fmt::format("job {} has handed this drive back already", job.name);
@@ -59,12 +70,21 @@ std::string old_job_problem(const Device& device, const std::vector<const Job*>&
             for (const Drive& drive : job->drives)
                 if (fold_serial(drive.serial) == serial)
                     return fmt::format("job {} asked for it and is {}", job->name, to_string(job->state));
-    for (const Job* job : jobs)
-        if (!is_over(*job) && !serial.empty())
-            for (const Drive& drive : job->drives)
-                if (fold_serial(drive.serial) == serial && !drive.assigned_device.empty())
-                    return fmt::format("job {} has another device assigned for serial {}", job->name,
-                                       drive.serial);
+    for (const Job* job : jobs) {
+        if (is_over(*job) || serial.empty())
+            continue;
+        for (const Drive& drive : job->drives) {
+            if (fold_serial(drive.serial) != serial)
+                continue;
+            if (!drive.assigned_device.empty())
+                return fmt::format("job {} has another device assigned for serial {}", job->name, drive.serial);
+            if (has_other_volume(device, drive))
+                return fmt::format(
+                    "it has the serial of drive {} of job {}, but holds volume {}, not {}; if it is the drive, run: "
+                    "drayctl assign {} {}",
+                    drive.serial, job->name, device.volume_uuid, drive.volume_id, device.node, job->name);
+        }
+    }
     return {};
 }
 
@@ -73,7 +93,19 @@ std::string old_job_problem(const Device& device, const std::vector<const Job*>&
 std::string fingerprint_of(const Device& device) {
     if (device.is_image)
         return "image:" + device.node.substr(device.node.rfind('/') + 1);
-    return fmt::format("disk:{}|{}|{}", fold_serial(device.serial), device.bay, device.size);
+    // Loop devices are in no bay; their node stands for it.
+    return fmt::format("disk:{}|{}|{}", fold_serial(device.serial), device.bay.empty() ? device.node : device.bay,
+                       device.size);
+}
+
+std::string bus_of(const Device& device) {
+    if (device.is_image)
+        return {};
+    // "pci-0000:00:14.0-usb-0:1:1.0-scsi-0:0:0:0": the controller is what drives share, up to the second dash.
+    const std::size_t dash = device.bay.find('-');
+    const std::size_t end = dash == std::string::npos ? dash : device.bay.find('-', dash + 1);
+    const std::string controller = device.bay.starts_with("pci-") ? device.bay.substr(0, end) : "";
+    return controller.empty() ? device.bus : device.bus + " " + controller;
 }
 
 bool DeviceBook::put(const Device& device) {
@@ -87,9 +119,12 @@ DeviceEntry DeviceBook::take(const std::string& id) {
     return node.empty() ? DeviceEntry() : std::move(node.mapped());
 }
 
-void DeviceBook::set_signature(const std::string& id, const std::string& signature) {
-    if (const auto found = entries_.find(id); found != entries_.end())
-        found->second.device.signature = signature;
+void DeviceBook::set_content(const std::string& id, const std::string& signature, const std::string& volume_uuid) {
+    const auto found = entries_.find(id);
+    if (found == entries_.end())
+        return;
+    found->second.device.signature = signature;
+    found->second.device.volume_uuid = volume_uuid;
 }
 
 void DeviceBook::count_open(const std::string& id) {
@@ -124,7 +159,7 @@ std::vector<std::string> DeviceBook::settle(const std::vector<const Job*>& jobs,
                 return id;
         std::string winner;
         for (const std::string& id : ids)
-            if (!claim.drive->volume_id.empty() && entries_.at(id).device.volume_uuid == claim.drive->volume_id)
+            if (has_volume_of(entries_.at(id).device, *claim.drive))
                 winner = winner.empty() ? id : "?";
         return winner == "?" ? "" : winner;
     };

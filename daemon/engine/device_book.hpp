@@ -18,6 +18,9 @@ namespace dray {
 /// What a device is recognised by when Assign waived its serial: the same after unplug and replug.
 std::string fingerprint_of(const Device& device);
 
+/// What several devices share the bandwidth of: "usb pci-0000:00:14.0". "" for images.
+std::string bus_of(const Device& device);
+
 class DeviceBook {
 public:
     /// A drive in mid-copy keeps its device, whatever else turns up.
@@ -32,7 +35,7 @@ public:
     /// The entry that was there; an empty id if none.
     DeviceEntry take(const std::string& id);
     /// What a pair found on an image; udev says it of disks by itself.
-    void set_signature(const std::string& id, const std::string& signature);
+    void set_content(const std::string& id, const std::string& signature, const std::string& volume_uuid);
     void count_open(const std::string& id);
 
     /// Finds job, serial and problem of every device anew. Answers the ids of entries that have changed.

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,10 @@ struct JobEngine::State {
         std::string serial;
         std::string device_id;
         transfer::TaskKind kind = transfer::TaskKind::Import;
-        std::unique_ptr<TransferProcess> process;
+        std::unique_ptr<TransferLink> process;
         std::optional<transfer::Report> report;
+        /// Abandon: nobody waits for its log; whatever comes of it, the drive ends.
+        bool is_given_up = false;
         /// What the drive ends with after an Abandon.
         std::string final_status;
         std::string final_outcome;
@@ -47,15 +50,21 @@ struct JobEngine::State {
 
     struct Check {
         std::string store;
-        std::unique_ptr<TransferProcess> process;
+        std::unique_ptr<TransferLink> process;
         std::optional<transfer::Report> report;
         std::function<void(Result<void>)> done;
         EventSource limit;
     };
 
     State(const Config& config_, Catalog& catalog_, const Clock& clock_, EventLoop& loop_,
-          EngineObserver& observer_)
-        : config(config_), catalog(catalog_), clock(clock_), loop(loop_), observer(observer_) {}
+          EngineObserver& observer_, TransferStarter start_, const EnginePace& pace_)
+        : config(config_),
+          catalog(catalog_),
+          clock(clock_),
+          loop(loop_),
+          observer(observer_),
+          start_transfer(std::move(start_)),
+          pace(pace_) {}
 
     // Looking things up. Names compare folded; a missing job or drive is NotFound with a sentence.
     Job* find(const std::string& name);
@@ -67,9 +76,14 @@ struct JobEngine::State {
     const Copy* copy_of(const Job& job, const Drive& drive) const;
     bool has_running(const Job& job) const;
     unsigned active() const;
+    /// Whether the device's bus can take one more copy (transfers.per-bus).
+    bool has_slot_on_bus(const Device& device) const;
     static std::string copy_key(const Job& job, const Drive& drive);
     std::string directory_of(const Job& job) const;
     std::string directory_of(const Job& job, const Drive& drive) const;
+
+    /// Every text of the job is within its limit.
+    static Result<void> check_texts(const Job& job);
 
     // life.cpp: what follows from what. Changes are saved before anybody is told.
     Result<void> save(const Job& job);
@@ -83,7 +97,7 @@ struct JobEngine::State {
     void fault(Job& job, Drive& drive, ErrorKind kind, const std::string& reason);
     void enter(Job& job, JobState state);
     void advance(Job& job);
-    Result<void> ship(Job& job, const std::string& carrier, const std::string& tracking);
+    Result<void> ship(Job& job, const ShipRequest& request);
     Result<void> cancel(Job& job, std::optional<DrainMode> drain);
     /// No further drive will come. settle() is the caller's.
     Result<void> close(Job& job);
@@ -94,7 +108,10 @@ struct JobEngine::State {
     bool receive_arrivals();
     void turn_cancelled_away(Job& job);
     void sources_settled();
-    void probe_stores();
+    void probe_faults();
+    void mend(Job& job, Drive& drive);
+    void mend_drives_of(const std::string& store);
+    Result<void> check_store(const std::string& store, std::function<void(Result<void>)> done);
 
     // timers.cpp: what happens for its age.
     Result<void> start_timers();
@@ -115,15 +132,18 @@ struct JobEngine::State {
     void schedule();
     void schedule_soon();
     Result<void> start_copy(Job& job, Drive& drive, const DeviceEntry& device);
-    Result<std::unique_ptr<TransferProcess>> start_process(const Job& job, Drive& drive, Copy& copy,
+    Result<std::unique_ptr<TransferLink>> start_process(const Job& job, Drive& drive, Copy& copy,
                                                            const DeviceEntry* device);
     Result<transfer::Task> task_for(const Job& job, const Drive& drive, transfer::TaskKind kind) const;
-    /// Clears up after a drive that will not go on, then ends it so.
-    void abandon(Job& job, Drive& drive, const std::string& status, const std::string& outcome);
+    /// Clears up after a drive that will not go on, then ends it so. Its log is waited for, whatever the store says,
+    /// unless somebody has given the drive up.
+    void abandon(Job& job, Drive& drive, const std::string& status, const std::string& outcome,
+                 bool is_given_up = false);
     void heard(const std::string& key, const transfer::FromTransfer& message);
     void heard_progress(Job& job, Drive& drive, Copy& copy, const transfer::Progress& progress);
     void ended(const std::string& key);
     void import_ended(Job& job, Drive& drive, const Copy& copy);
+    void abandon_ended(Job& job, Drive& drive, const Copy& copy);
     /// What is told of a pair that died, and what counts.
     struct Crash {
         std::string device_id;
@@ -143,6 +163,8 @@ struct JobEngine::State {
     const Clock& clock;
     EventLoop& loop;
     EngineObserver& observer;
+    TransferStarter start_transfer;
+    EnginePace pace;
     std::string programs = find_programs();
     std::optional<ChildUsers> child_users;
     /// By folded name.
@@ -160,6 +182,9 @@ struct JobEngine::State {
     EventSource settling;
     /// Drives that are left alone for a moment, by copy_key.
     std::map<std::string, EventSource> pausing;
+    /// Drives that have come to their end but for the log, which the store would not take, by copy_key. Tried again when
+    /// the fault is mended.
+    std::set<std::string> owing_logs;
     /// How often a drive's device was in use elsewhere, by copy_key.
     std::map<std::string, unsigned> busy;
     EventSource sources_settling;

@@ -16,9 +16,6 @@ namespace {
 
 constexpr std::size_t kMaxText = 4 * kKiB;
 constexpr std::size_t kMaxTags = 50;
-/// Device sources announce what is there when they start; udev may still be busy with a cold boot.
-constexpr Microseconds kSourcesSettle = std::chrono::seconds(5);
-constexpr Microseconds kProbeEvery = std::chrono::minutes(5);
 
 Result<void> check_text(const char* what, const std::string& text) {
     if (text.size() > kMaxText)
@@ -70,8 +67,10 @@ std::string trimmed(std::string text) {
 }  // namespace
 
 JobEngine::JobEngine(const Config& config, Catalog& catalog, const Clock& clock, EventLoop& loop,
-                     EngineObserver& observer)
-    : state_(std::make_unique<State>(config, catalog, clock, loop, observer)) {}
+                     EngineObserver& observer, TransferStarter start, const EnginePace& pace)
+    : state_(std::make_unique<State>(
+          config, catalog, clock, loop, observer,
+          start ? std::move(start) : TransferStarter(TransferProcess::start), pace)) {}
 
 JobEngine::~JobEngine() = default;
 
@@ -88,12 +87,12 @@ Result<void> JobEngine::start() {
                 continue;
             // What a crash left: the pair is gone with us, the journal knows where it was.
             drive.state = DriveState::Received;
+            drive.copy_status.clear();
             is_changed = true;
         }
         if (is_changed)
             DRAY_TRY(state_->save(job));
-        const bool is_over = job.state == JobState::Completed || job.state == JobState::Closed;
-        if (!is_over && !state_->stores.contains(job.store)) {
+        if (!is_over(job) && !state_->stores.contains(job.store)) {
             const std::string problem = fmt::format(
                 "job {} needs store \"{}\", which is not in the configuration", job.name, job.store);
             state_->stores[job.store] = {job.store, "", "", false, false, problem};
@@ -102,8 +101,8 @@ Result<void> JobEngine::start() {
         const std::string name = fold_job_name(job.name);
         state_->jobs[name] = std::make_unique<Job>(std::move(job));
     }
-    state_->sources_settling = state_->loop.after(kSourcesSettle, [state = state_.get()] { state->sources_settled(); });
-    state_->probing = state_->loop.every(kProbeEvery, [state = state_.get()] { state->probe_stores(); });
+    state_->sources_settling = state_->loop.after(state_->pace.sources_settle, [state = state_.get()] { state->sources_settled(); });
+    state_->probing = state_->loop.every(state_->pace.probe, [state = state_.get()] { state->probe_faults(); });
     return state_->start_timers();
 }
 
@@ -204,8 +203,7 @@ Result<const Drive*> JobEngine::add_drive(const std::string& job_name, AddDriveR
         return fail(ErrorKind::LimitReached, "job {} has {} drives, which is the limit (jobs.drives)", job->name,
                     job->drives.size());
     for (const auto& [name, other] : state_->jobs)
-        if (other->state != JobState::Completed && other->state != JobState::Closed &&
-            other->find_drive(drive.serial) != nullptr)
+        if (!is_over(*other) && other->find_drive(drive.serial) != nullptr)
             return fail(ErrorKind::Conflict, "job {} expects drive {} already and is not finished", other->name,
                         drive.serial);
     Job with = *job;
@@ -235,7 +233,6 @@ Result<void> JobEngine::update(const std::string& job_name, const UpdateJobReque
     Job changed = *job;
     if (request.tags) {
         DRAY_TRY(may(JobOperation::UpdateTags));
-        DRAY_TRY(check_tags(*request.tags));
         changed.tags = *request.tags;
     }
     if (request.log_level || request.backup_manifest)
@@ -246,8 +243,7 @@ Result<void> JobEngine::update(const std::string& job_name, const UpdateJobReque
         DRAY_TRY(may(JobOperation::UpdateShipping));
     changed.carrier = request.carrier.value_or(job->carrier);
     changed.tracking = request.tracking.value_or(job->tracking);
-    DRAY_TRY(check_text("carrier", changed.carrier));
-    DRAY_TRY(check_text("tracking", changed.tracking));
+    DRAY_TRY(State::check_texts(changed));
     if (request.cancel_requested) {
         // False is "unchanged" for a job that is not cancelled; a cancel cannot be withdrawn.
         if (!*request.cancel_requested && job->is_cancel_requested)
@@ -263,17 +259,20 @@ Result<void> JobEngine::update(const std::string& job_name, const UpdateJobReque
     return request.cancel_requested.value_or(false) ? cancel(job_name, std::nullopt) : Result<void>();
 }
 
-Result<void> JobEngine::ship(const std::string& job_name, const std::string& carrier,
-                             const std::string& tracking) {
+Result<void> JobEngine::State::check_texts(const Job& job) {
+    DRAY_TRY(check_text("carrier", job.carrier));
+    DRAY_TRY(check_text("tracking", job.tracking));
+    return check_tags(job.tags);
+}
+
+Result<void> JobEngine::ship(const std::string& job_name, const ShipRequest& request) {
     DRAY_LET(Job* const job, state_->need(job_name));
     const Verdict verdict = judge(JobOperation::Ship, job->state, job->is_cancel_requested);
     if (verdict == Verdict::Refused)
         return fail(refusal(JobOperation::Ship, *job));
     if (verdict == Verdict::NoOperation)
         return {};
-    DRAY_TRY(check_text("carrier", carrier));
-    DRAY_TRY(check_text("tracking", tracking));
-    DRAY_TRY(state_->ship(*job, carrier, tracking));
+    DRAY_TRY(state_->ship(*job, request));
     state_->settle();
     return {};
 }
@@ -323,9 +322,7 @@ Result<void> JobEngine::retry(const std::string& job_name, const std::string& se
     if (request.manifest || request.manifest_hash)
         DRAY_TRY(check_manifest(mended.manifest, mended.manifest_hash));
     mended.has_key = drive->has_key || request.key.has_value();
-    mended.is_faulted = false;
-    mended.fault_reason.clear();
-    mended.fault_kind.clear();
+    state_->mend(changed, mended);
     mended.crashes = 0;
     if (request.key)
         DRAY_TRY(state_->catalog.save_with_key(changed, mended, *request.key));
@@ -365,8 +362,19 @@ Result<void> JobEngine::assign(const std::string& device_id, const std::string& 
     for (const auto& [key, copy] : state_->copies)
         if (copy->device_id == device_id)
             return fail(ErrorKind::Conflict, "device {} is being copied for job {}", device->device.node, copy->job);
+    const std::string fingerprint = fingerprint_of(device->device);
+    // The last word counts: a device that was assigned before is taken back from there.
+    for (auto& [name, other] : state_->jobs) {
+        for (Drive& former : other->drives) {
+            if (former.assigned_device != fingerprint || (other.get() == job && &former == drive))
+                continue;
+            former.assigned_device.clear();
+            DRAY_TRY(state_->save(*other));
+            log::info("job {}: drive {} is no longer the device {}", other->name, former.serial, device->device.node);
+        }
+    }
     Job changed = *job;
-    changed.find_drive(chosen)->assigned_device = fingerprint_of(device->device);
+    changed.find_drive(chosen)->assigned_device = fingerprint;
     DRAY_TRY(state_->save(changed));
     *job = std::move(changed);
     log::info("job {}: device {} (serial \"{}\") is assigned as drive {}", job->name, device->device.node,

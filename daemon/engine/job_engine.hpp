@@ -45,6 +45,16 @@ struct AddDriveRequest {
     std::string volume_id;
 };
 
+struct ShipRequest {
+    std::string carrier;
+    std::string tracking;
+    /// Name, street and so on; kept as tags with kReturnAddress in front.
+    std::optional<std::map<std::string, std::string>> return_address;
+};
+
+/// Return addresses are tags: they belong to the job, can be seen, and go with it.
+inline constexpr const char* kReturnAddress = "return-address.";
+
 struct RetryRequest {
     std::optional<SecretBytes> key;
     std::optional<std::string> manifest;
@@ -67,11 +77,24 @@ struct Rate {
     Microseconds remaining{0};
 };
 
+/// How long things wait. Tests are in more of a hurry.
+struct EnginePace {
+    /// Device sources announce what is there when they start; udev may still be busy with a cold boot.
+    Microseconds sources_settle = std::chrono::seconds(5);
+    /// Between looks whether a fault has gone away by itself (rules.md 2).
+    Microseconds probe = std::chrono::minutes(5);
+    /// EIO comes before udev's `remove`; a pair gets this long to end by itself (rules.md 1).
+    Microseconds gone = std::chrono::seconds(3);
+    /// Before a device that somebody else has open is tried again.
+    Microseconds busy = std::chrono::seconds(1);
+    Microseconds unlock = std::chrono::seconds(60);
+};
+
 class JobEngine {
 public:
     /// All references outlive the engine.
     JobEngine(const Config& config, Catalog& catalog, const Clock& clock, EventLoop& loop,
-              EngineObserver& observer);
+              EngineObserver& observer, TransferStarter start = {}, const EnginePace& pace = {});
     ~JobEngine();
     JobEngine(const JobEngine&) = delete;
     JobEngine& operator=(const JobEngine&) = delete;
@@ -89,7 +112,7 @@ public:
     Result<const Job*> create_job(CreateJobRequest request);
     Result<const Drive*> add_drive(const std::string& job, AddDriveRequest request);
     Result<void> update(const std::string& job, const UpdateJobRequest& request);
-    Result<void> ship(const std::string& job, const std::string& carrier, const std::string& tracking);
+    Result<void> ship(const std::string& job, const ShipRequest& request);
     Result<void> cancel(const std::string& job, std::optional<DrainMode> drain);
     Result<void> close(const std::string& job);
     Result<void> remove(const std::string& job, bool force);

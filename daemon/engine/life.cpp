@@ -11,11 +11,6 @@
 #include "daemon/engine/engine_state.hpp"
 
 namespace dray {
-namespace {
-
-bool is_over(const Job& job) { return job.state == JobState::Completed || job.state == JobState::Closed; }
-
-}  // namespace
 
 Result<void> JobEngine::State::save(const Job& job) {
     Result<void> saved = catalog.save(job);
@@ -35,6 +30,9 @@ void JobEngine::State::set_state(Job& job, Drive& drive, DriveState state) {
     assert(may_follow(drive.state, state));
     log::info("job {}, drive {}: {} after {}", job.name, drive.serial, to_string(state), to_string(drive.state));
     drive.state = state;
+    // A phase is a running copy's word (azure-import-export.md 3.5).
+    if (state == DriveState::Received)
+        drive.copy_status.clear();
 }
 
 void JobEngine::State::tell(const Job& job, const Drive& drive, Change change) {
@@ -108,17 +106,25 @@ void JobEngine::State::advance(Job& job) {
         enter(job, *next);
 }
 
-Result<void> JobEngine::State::ship(Job& job, const std::string& carrier, const std::string& tracking) {
+Result<void> JobEngine::State::ship(Job& job, const ShipRequest& request) {
     if (job.drives.empty())
         return fail(ErrorKind::InvalidArgument, "job {} has no drive yet; run drayctl add-drive {} first", job.name,
                     job.name);
     Job shipped = job;
     shipped.state = JobState::Shipping;
-    shipped.carrier = carrier.empty() ? job.carrier : carrier;
-    shipped.tracking = tracking.empty() ? job.tracking : tracking;
-    if (config.lifecycle.require_shipping && (shipped.carrier.empty() || shipped.tracking.empty()))
-        return fail(ErrorKind::InvalidArgument, "job {} needs a carrier and a tracking number to be shipped",
-                    job.name);
+    shipped.carrier = request.carrier.empty() ? job.carrier : request.carrier;
+    shipped.tracking = request.tracking.empty() ? job.tracking : request.tracking;
+    if (request.return_address) {
+        std::erase_if(shipped.tags, [](const auto& tag) { return tag.first.starts_with(kReturnAddress); });
+        for (const auto& [word, text] : *request.return_address)
+            shipped.tags.insert_or_assign(kReturnAddress + word, text);
+    }
+    DRAY_TRY(check_texts(shipped));
+    const bool has_address = std::ranges::any_of(
+        shipped.tags, [](const auto& tag) { return tag.first.starts_with(kReturnAddress); });
+    if (config.lifecycle.require_shipping && (shipped.carrier.empty() || shipped.tracking.empty() || !has_address))
+        return fail(ErrorKind::InvalidArgument,
+                    "job {} needs a carrier, a tracking number and a return address to be shipped", job.name);
     shipped.shipped = clock.now();
     shipped.expires = TimePoint();
     for (Drive& drive : shipped.drives)
@@ -192,21 +198,6 @@ Result<void> JobEngine::State::remove(Job& job) {
     return {};
 }
 
-// Drives of a cancelled job that wait for a copy get none. Looked at again and again, because nothing but their state
-// tells of it after a restart.
-void JobEngine::State::turn_cancelled_away(Job& job) {
-    if (!job.is_cancel_requested || is_stopping || job.state == JobState::Packaging || is_over(job))
-        return;
-    for (Drive& drive : job.drives) {
-        if (drive.state != DriveState::Received || drive.is_draining || copy_of(job, drive) != nullptr)
-            continue;
-        if (drive.started == TimePoint())
-            finish(job, drive, DriveState::CompletedMoreInfo, "Cancelled", "cancelled");
-        else
-            abandon(job, drive, "Cancelled", "cancelled");
-    }
-}
-
 bool JobEngine::State::receive_arrivals() {
     bool has_shipped = false;
     for (const DeviceEntry* entry : devices.all()) {
@@ -214,7 +205,7 @@ bool JobEngine::State::receive_arrivals() {
         if (job == nullptr)
             continue;
         if (job->state == JobState::Creating && config.lifecycle.auto_ship && !job->is_cancel_requested) {
-            if (Result<void> shipped = ship(*job, "", ""); !shipped)
+            if (Result<void> shipped = ship(*job, {}); !shipped)
                 log::warning("job {} does not ship itself: {}", job->name, shipped.error().text());
             has_shipped = has_shipped || job->state == JobState::Shipping;
         }

@@ -2,8 +2,10 @@
 //
 // Whether stores can be used: when somebody asks, and now and then for drives that wait for one. Nobody polls idle
 // stores (rules.md 27).
+#include <set>
 #include <utility>
 
+#include "daemon/base/log.hpp"
 #include "daemon/engine/engine_state.hpp"
 
 namespace dray {
@@ -12,10 +14,13 @@ namespace {
 using transfer::Ending;
 using transfer::TaskKind;
 
-/// Faults that may have gone away by themselves (rules.md 2).
-bool may_mend_itself(const std::string& kind) {
-    return kind == "Unreachable" || kind == "NoSpace" || kind == "Denied" || kind == "NotFound" || kind == "Busy";
+/// Faults of the store that may have gone away by themselves (rules.md 2).
+bool is_of_store(const std::string& kind) {
+    return kind == "Unreachable" || kind == "NoSpace" || kind == "Denied" || kind == "NotFound";
 }
+
+/// Somebody else had the device open.
+bool is_of_device(const std::string& kind) { return kind == "Busy"; }
 
 }  // namespace
 
@@ -27,30 +32,34 @@ void JobEngine::State::set_reachable(const std::string& store, const Result<void
 }
 
 Result<void> JobEngine::check_store(const std::string& store, std::function<void(Result<void>)> done) {
-    const auto configured = state_->config.stores.find(store);
-    if (configured == state_->config.stores.end())
+    return state_->check_store(store, std::move(done));
+}
+
+Result<void> JobEngine::State::check_store(const std::string& store, std::function<void(Result<void>)> done) {
+    const auto configured = config.stores.find(store);
+    if (configured == config.stores.end())
         return fail(ErrorKind::NotFound, "store \"{}\" is not in the configuration", store);
-    if (state_->checks.contains(store))
+    if (checks.contains(store))
         return fail(ErrorKind::Busy, "store \"{}\" is being checked already", store);
-    auto check = std::make_unique<State::Check>();
+    auto check = std::make_unique<Check>();
     check->store = store;
     check->done = std::move(done);
     TransferProcess::Start start;
-    start.programs = state_->programs;
+    start.programs = programs;
     start.task.kind = TaskKind::CheckStore;
     start.task.store = configured->second;
-    start.users = state_->child_users;
-    State::Check* raw = check.get();
+    start.users = child_users;
+    Check* raw = check.get();
     DRAY_LET(check->process,
-             TransferProcess::start(state_->loop, std::move(start),
-                                    {[raw](const transfer::FromTransfer& message) {
-                                         if (const auto* report = std::get_if<transfer::Report>(&message))
-                                             raw->report = *report;
-                                     },
-                                     [state = state_.get(), store] { state->check_ended(store); }}));
+             start_transfer(loop, std::move(start),
+                            {[raw](const transfer::FromTransfer& message) {
+                                 if (const auto* report = std::get_if<transfer::Report>(&message))
+                                     raw->report = *report;
+                             },
+                             [this, store] { check_ended(store); }}));
     constexpr Microseconds kCheckLimit = std::chrono::seconds(20);
-    check->limit = state_->loop.after(kCheckLimit, [raw] { raw->process->kill(); });
-    state_->checks[store] = std::move(check);
+    check->limit = loop.after(kCheckLimit, [raw] { raw->process->kill(); });
+    checks[store] = std::move(check);
     return {};
 }
 
@@ -69,18 +78,55 @@ void JobEngine::State::check_ended(const std::string& store) {
     check->done(std::move(result));
 }
 
-void JobEngine::State::probe_stores() {
-    for (auto& [name, job] : jobs)
-        for (Drive& drive : job->drives)
-            if (drive.is_faulted && may_mend_itself(drive.fault_kind) &&
-                (!job->is_cancel_requested || (drive.is_draining && !drive.is_finished()))) {
-                drive.is_faulted = false;
-                drive.fault_reason.clear();
-                drive.fault_kind.clear();
+void JobEngine::State::mend(Job& job, Drive& drive) {
+    drive.is_faulted = false;
+    drive.fault_reason.clear();
+    drive.fault_kind.clear();
+    owing_logs.erase(copy_key(job, drive));
+}
+
+// Only drives that would go on; a store is asked once for all that wait for it, and while it says no, they stay faulted
+// without a word.
+void JobEngine::State::probe_faults() {
+    std::set<std::string> waited_for;
+    for (auto& [name, job] : jobs) {
+        for (Drive& drive : job->drives) {
+            if (!drive.is_faulted || is_over(*job))
+                continue;
+            if (is_of_store(drive.fault_kind))
+                waited_for.insert(job->store);
+            if (is_of_device(drive.fault_kind)) {
+                mend(*job, drive);
                 save_or_log(*job);
                 tell(*job, drive, Change::State);
             }
-    schedule_soon();
+        }
+    }
+    for (const std::string& store : waited_for) {
+        const Result<void> asked = check_store(store, [this, store](const Result<void>& result) {
+            if (result)
+                mend_drives_of(store);
+        });
+        // Not configured, or somebody else has just asked: the next time tells.
+        if (!asked)
+            log::debug("{}", asked.error().text());
+    }
+    settle();
+}
+
+void JobEngine::State::mend_drives_of(const std::string& store) {
+    for (auto& [name, job] : jobs) {
+        for (Drive& drive : job->drives) {
+            if (job->store != store || !drive.is_faulted || !is_of_store(drive.fault_kind))
+                continue;
+            log::info("job {}, drive {}: store \"{}\" answers again, so it is tried again", job->name, drive.serial,
+                      store);
+            mend(*job, drive);
+            save_or_log(*job);
+            tell(*job, drive, Change::State);
+        }
+    }
+    settle();
 }
 
 }  // namespace dray

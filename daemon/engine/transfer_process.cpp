@@ -135,7 +135,7 @@ std::string find_programs() {
 TransferProcess::TransferProcess(EventLoop& loop, Callbacks callbacks)
     : loop_(loop), callbacks_(std::move(callbacks)) {}
 
-TransferProcess::~TransferProcess() { kill(); }
+TransferProcess::~TransferProcess() { TransferProcess::kill(); }
 
 Result<std::unique_ptr<TransferProcess>> TransferProcess::start(EventLoop& loop, Start start,
                                                                 Callbacks callbacks) {

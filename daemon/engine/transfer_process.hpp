@@ -20,6 +20,21 @@
 
 namespace dray {
 
+/// What the engine needs of a running transfer: the seam behind which tests put pairs of their own.
+class TransferLink {
+public:
+    TransferLink() = default;
+    TransferLink(const TransferLink&) = delete;
+    TransferLink& operator=(const TransferLink&) = delete;
+    /// Kills what still lives.
+    virtual ~TransferLink() = default;
+
+    /// Never blocks; what cannot be sent is dropped with the pair's end in sight.
+    virtual void send(const transfer::ToTransfer& message) = 0;
+    /// SIGKILL to both. ended() follows when the kernel lets go of them.
+    virtual void kill() = 0;
+};
+
 /// Where dray-drive and dray-transfer are: beside the running program, else /usr/libexec/dray.
 std::string find_programs();
 
@@ -34,7 +49,7 @@ struct ChildUsers {
 Result<void> make_copy_directory(const std::string& state_directory, const std::string& path,
                                  const std::optional<ChildUsers>& users);
 
-class TransferProcess {
+class TransferProcess : public TransferLink {
 public:
     struct Start {
         /// Directory of the programs.
@@ -57,14 +72,10 @@ public:
     /// The processes are there when it returns. NotFound: no such programs.
     static Result<std::unique_ptr<TransferProcess>> start(EventLoop& loop, Start start, Callbacks callbacks);
     /// Kills what still lives; it is reaped by whoever reaps the daemon's children at exit.
-    ~TransferProcess();
-    TransferProcess(const TransferProcess&) = delete;
-    TransferProcess& operator=(const TransferProcess&) = delete;
+    ~TransferProcess() override;
 
-    /// Never blocks; what cannot be sent is dropped with the pair's end in sight.
-    void send(const transfer::ToTransfer& message);
-    /// SIGKILL to both. ended() follows when the kernel lets go of them.
-    void kill();
+    void send(const transfer::ToTransfer& message) override;
+    void kill() override;
 
 private:
     explicit TransferProcess(EventLoop& loop, Callbacks callbacks);
@@ -83,5 +94,9 @@ private:
     EventSource drive_ended_;
     EventSource ending_;
 };
+
+/// TransferProcess::start, or what a test has in its place.
+using TransferStarter = std::function<Result<std::unique_ptr<TransferLink>>(EventLoop&, TransferProcess::Start,
+                                                                            TransferProcess::Callbacks)>;
 
 }  // namespace dray

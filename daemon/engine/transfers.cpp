@@ -18,14 +18,10 @@ namespace {
 using transfer::Ending;
 using transfer::TaskKind;
 
-constexpr Microseconds kUnlockLimit = std::chrono::seconds(60);
-/// EIO comes before udev's `remove`; the pair gets this long to end by itself (rules.md 1).
-constexpr Microseconds kGoneLimit = std::chrono::seconds(3);
 constexpr Microseconds kAnnounceEvery = std::chrono::seconds(1);
 constexpr Microseconds kSaveEvery = std::chrono::seconds(5);
 constexpr std::uint32_t kMaxCrashes = 3;
 /// A device that somebody else has open is tried again so often before it is a fault.
-constexpr Microseconds kBusyPause = std::chrono::seconds(1);
 constexpr unsigned kBusyTries = 10;
 
 /// A serial number as a file name: what might mean something to a path is written as %XX.
@@ -60,15 +56,6 @@ std::string signature_of(const transfer::Unlocked& unlocked) {
     return unlocked.volume_type == "plain" ? unlocked.filesystem : unlocked.volume_type;
 }
 
-/// The word of azure-import-export.md 6.3 for a drive that is given up while it is faulted.
-std::string status_of_fault(const std::string& kind) {
-    if (kind == to_string(ErrorKind::WrongKey))
-        return "BitLockerKeyInvalid";
-    if (kind == to_string(ErrorKind::Denied))
-        return "BlobRequestForbidden";
-    return "InternalError";
-}
-
 }  // namespace
 
 std::string JobEngine::State::copy_key(const Job& job, const Drive& drive) {
@@ -93,16 +80,29 @@ const JobEngine::State::Copy* JobEngine::State::copy_of(const Job& job, const Dr
     return found == copies.end() ? nullptr : found->second.get();
 }
 
-// A draining drive between two pairs (a crash, a restart, a fault to be mended) still counts.
+// A draining drive between two pairs (a crash, a restart, a fault to be mended) still counts, and so does one whose log
+// the store has yet to take.
 bool JobEngine::State::has_running(const Job& job) const {
     return std::ranges::any_of(job.drives, [&](const Drive& drive) {
-        return copy_of(job, drive) != nullptr || (drive.is_draining && !drive.is_finished());
+        return copy_of(job, drive) != nullptr || (drive.is_draining && !drive.is_finished()) ||
+               owing_logs.contains(copy_key(job, drive));
     });
 }
 
 unsigned JobEngine::State::active() const {
     return static_cast<unsigned>(
         std::ranges::count_if(copies, [](const auto& item) { return item.second->kind == TaskKind::Import; }));
+}
+
+bool JobEngine::State::has_slot_on_bus(const Device& device) const {
+    const std::string bus = bus_of(device);
+    if (config.transfers.per_bus == 0 || bus.empty())
+        return true;
+    const auto is_on_it = [&](const auto& item) {
+        const DeviceEntry* other = devices.find(item.second->device_id);
+        return item.second->kind == TaskKind::Import && other != nullptr && bus_of(other->device) == bus;
+    };
+    return std::ranges::count_if(copies, is_on_it) < std::ptrdiff_t{config.transfers.per_bus};
 }
 
 void JobEngine::State::schedule_soon() {
@@ -124,8 +124,9 @@ void JobEngine::State::schedule() {
             job->state != JobState::Transferring)
             continue;
         for (Drive& drive : job->drives) {
-            if (drive.state != DriveState::Received || copy_of(*job, drive) != nullptr ||
-                pausing.contains(copy_key(*job, drive)))
+            const std::string key = copy_key(*job, drive);
+            if (drive.state != DriveState::Received || copy_of(*job, drive) != nullptr || pausing.contains(key) ||
+                owing_logs.contains(key))
                 continue;
             const DeviceEntry* device = devices.device_of(*job, drive);
             // A drain whose disk is gone ends here (rules.md 19); so does a pair that keeps dying.
@@ -146,7 +147,7 @@ void JobEngine::State::schedule() {
             return;
         Drive* drive = entry.job->find_drive(entry.serial);
         const DeviceEntry* device = drive == nullptr ? nullptr : devices.device_of(*entry.job, *drive);
-        if (device == nullptr || drive->state != DriveState::Received)
+        if (device == nullptr || drive->state != DriveState::Received || !has_slot_on_bus(device->device))
             continue;
         if (Result<void> started = start_copy(*entry.job, *drive, *device); !started)
             fault(*entry.job, *drive, started.error().kind(), started.error().text());
@@ -179,8 +180,8 @@ Result<transfer::Task> JobEngine::State::task_for(const Job& job, const Drive& d
     return task;
 }
 
-Result<std::unique_ptr<TransferProcess>> JobEngine::State::start_process(const Job& job, Drive& drive, Copy& copy,
-                                                                         const DeviceEntry* device) {
+Result<std::unique_ptr<TransferLink>> JobEngine::State::start_process(const Job& job, Drive& drive, Copy& copy,
+                                                                      const DeviceEntry* device) {
     TransferProcess::Start start;
     start.programs = programs;
     DRAY_LET(start.task, task_for(job, drive, copy.kind));
@@ -197,7 +198,7 @@ Result<std::unique_ptr<TransferProcess>> JobEngine::State::start_process(const J
         DRAY_LET(start.device, open_device(device->device));
     }
     const std::string key = copy_key(job, drive);
-    return TransferProcess::start(
+    return start_transfer(
         loop, std::move(start),
         {[this, key](const transfer::FromTransfer& message) { heard(key, message); }, [this, key] { ended(key); }});
 }
@@ -211,11 +212,9 @@ Result<void> JobEngine::State::start_copy(Job& job, Drive& drive, const DeviceEn
     copy->announced = copy->saved = clock.since_boot();
     // In the catalog before anything starts: after a crash this drive is the first to be resumed.
     set_state(job, drive, DriveState::Transferring);
-    if (drive.started == TimePoint())
-        drive.started = clock.now();
     drive.copy_status = "Unlocking";
     DRAY_TRY(save(job));
-    Result<std::unique_ptr<TransferProcess>> process = start_process(job, drive, *copy, &device);
+    Result<std::unique_ptr<TransferLink>> process = start_process(job, drive, *copy, &device);
     // Gone: its `remove` is on the way. Busy: the pair before it may not have let go of it yet (rules.md 9).
     const bool is_gone = !process && process.error().kind() == ErrorKind::Gone;
     if (is_gone || (!process && process.error().kind() == ErrorKind::Busy && busy[key]++ < kBusyTries)) {
@@ -223,7 +222,7 @@ Result<void> JobEngine::State::start_copy(Job& job, Drive& drive, const DeviceEn
         save_or_log(job);
         tell(job, drive, Change::State);
         log::info("job {}, drive {}: {}", job.name, drive.serial, process.error().text());
-        pause(job, drive, is_gone ? kGoneLimit : kBusyPause, {});
+        pause(job, drive, is_gone ? pace.gone : pace.busy, {});
         return {};
     }
     busy.erase(key);
@@ -231,29 +230,14 @@ Result<void> JobEngine::State::start_copy(Job& job, Drive& drive, const DeviceEn
         return fail(std::move(process.error()), "cannot start copying drive {}", drive.serial);
     copy->process = *std::move(process);
     copies[key] = std::move(copy);
+    if (drive.started == TimePoint()) {
+        drive.started = clock.now();
+        save_or_log(job);
+    }
     observer.device_changed(*devices.find(device.device.id));
     tell(job, drive, Change::State);
     observer.transfers_changed();
     return {};
-}
-
-void JobEngine::State::abandon(Job& job, Drive& drive, const std::string& status, const std::string& outcome) {
-    if (copy_of(job, drive) != nullptr)
-        return;
-    auto copy = std::make_unique<Copy>();
-    copy->job = job.name;
-    copy->serial = drive.serial;
-    copy->kind = TaskKind::Abandon;
-    copy->final_status = status;
-    copy->final_outcome = outcome;
-    Result<std::unique_ptr<TransferProcess>> process = start_process(job, drive, *copy, nullptr);
-    if (!process) {
-        log::warning("job {}, drive {} ends without a log: {}", job.name, drive.serial, process.error().text());
-        finish(job, drive, DriveState::CompletedMoreInfo, status, outcome);
-        return;
-    }
-    copy->process = *std::move(process);
-    copies[copy_key(job, drive)] = std::move(copy);
 }
 
 void JobEngine::State::heard(const std::string& key, const transfer::FromTransfer& message) {
@@ -274,7 +258,7 @@ void JobEngine::State::heard(const std::string& key, const transfer::FromTransfe
                 copy.unlock_limit.reset();
                 if (const DeviceEntry* device = devices.find(copy.device_id);
                     !unlocked.volume_type.empty() && device != nullptr && device->device.is_image && device->device.signature.empty()) {
-                    devices.set_signature(copy.device_id, signature_of(unlocked));
+                    devices.set_content(copy.device_id, signature_of(unlocked), unlocked.volume_id);
                     observer.device_changed(*device);
                 }
                 if (drive->volume_id.empty() && !unlocked.volume_id.empty()) {
@@ -335,7 +319,7 @@ void JobEngine::State::grant_unlock() {
         copy->is_unlocking = true;
         copy->process->send(transfer::UnlockGranted{});
         Copy* late = copy.get();
-        copy->unlock_limit = loop.after(kUnlockLimit, [late] {
+        copy->unlock_limit = loop.after(pace.unlock, [late] {
             late->is_unlock_late = true;
             late->process->kill();
         });
@@ -354,16 +338,8 @@ void JobEngine::State::ended(const std::string& key) {
     Drive* drive = job == nullptr ? nullptr : job->find_drive(copy->serial);
     if (drive != nullptr && copy->kind == TaskKind::Import) {
         import_ended(*job, *drive, *copy);
-    } else if (drive != nullptr) {
-        if (copy->report && copy->report->ending != Ending::Faulted)
-            drive->error_log_uri = copy->report->error_log_uri;
-        else
-            log::warning("job {}, drive {} ends without a log{}", job->name, drive->serial,
-                         copy->report ? ": " + copy->report->message : "");
-        if (copy->report && copy->report->counters.blobs_total != 0)
-            drive->counters = copy->report->counters;
-        if (!is_stopping || copy->report)
-            finish(*job, *drive, DriveState::CompletedMoreInfo, copy->final_status, copy->final_outcome);
+    } else if (drive != nullptr && copy->kind == TaskKind::Abandon) {
+        abandon_ended(*job, *drive, *copy);
     }
     observer.transfers_changed();
     if (is_stopping && copies.empty() && stopped) {
@@ -415,10 +391,12 @@ void JobEngine::State::import_ended(Job& job, Drive& drive, const Copy& copy) {
             const bool is_here = !copy.is_device_gone;
             device_went(job, drive);
             if (is_here)
-                pause(job, drive, kGoneLimit, crash_of(copy));
+                pause(job, drive, pace.gone, crash_of(copy));
             return;
         }
         case Ending::Stopped:
+            if (copy.is_device_gone)
+                return device_went(job, drive);
             set_state(job, drive, DriveState::Received);
             save_or_log(job);
             return tell(job, drive, Change::State);
@@ -477,8 +455,11 @@ void JobEngine::device_removed(const std::string& id) {
         State::Copy* held = copy.get();
         if (gone.device.is_image)
             copy->process->kill();
-        else
-            copy->gone_limit = state_->loop.after(kGoneLimit, [held] { held->process->kill(); });
+        else {
+            // What it could not read was the removal's doing; it must not go into the journal (rules.md 1).
+            copy->process->send(transfer::Stop{});
+            copy->gone_limit = state_->loop.after(state_->pace.gone, [held] { held->process->kill(); });
+        }
     }
     Job* job = gone.job.empty() ? nullptr : state_->find(gone.job);
     if (Drive* drive = job == nullptr ? nullptr : job->find_drive(gone.serial)) {
@@ -498,45 +479,6 @@ void JobEngine::device_present(const Device& device) {
     else
         state_->observer.device_changed(entry);
     state_->settle();
-}
-
-Result<void> JobEngine::release(const std::string& job_name, const std::string& serial) {
-    DRAY_LET(Job* const job, state_->need(job_name));
-    DRAY_LET(Drive* const drive, state_->need_drive(*job, serial));
-    if (judge(JobOperation::ReleaseDrive, job->state, job->is_cancel_requested) == Verdict::Refused)
-        return fail(refusal(JobOperation::ReleaseDrive, *job));
-    const bool is_packed = job->state == JobState::Packaging || job->state == JobState::Completed ||
-                           job->state == JobState::Closed;
-    switch (drive->state) {
-        case DriveState::ShippedBack: return {};
-        case DriveState::Completed:
-        case DriveState::CompletedMoreInfo: state_->hand_back(*job, *drive); break;
-        case DriveState::Received:
-            if (state_->copy_of(*job, *drive) != nullptr)
-                return fail(ErrorKind::Conflict, "drive {} of job {} is being released already", drive->serial,
-                            job->name);
-            if (is_packed)
-                state_->hand_back(*job, *drive);
-            else if (!drive->is_faulted && !drive->is_draining)
-                return fail(ErrorKind::Conflict,
-                            "drive {} of job {} waits for its turn and is not faulted; cancel the job instead",
-                            drive->serial, job->name);
-            else if (drive->started == TimePoint())
-                state_->finish(*job, *drive, DriveState::CompletedMoreInfo, status_of_fault(drive->fault_kind),
-                               "completed-more-info");
-            else
-                state_->abandon(*job, *drive, drive->is_draining ? "Cancelled" : status_of_fault(drive->fault_kind),
-                                drive->is_draining ? "cancelled" : "completed-more-info");
-            break;
-        case DriveState::Transferring:
-            return fail(ErrorKind::Conflict, "drive {} of job {} is being copied; cancel the job to stop it",
-                        drive->serial, job->name);
-        case DriveState::Specified:
-        case DriveState::NeverReceived:
-            return fail(ErrorKind::Conflict, "drive {} of job {} has not come", drive->serial, job->name);
-    }
-    state_->settle();
-    return {};
 }
 
 void JobEngine::stop(std::function<void()> stopped) {

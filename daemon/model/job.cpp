@@ -64,6 +64,8 @@ Drive* Job::find_drive(std::string_view serial) {
     return const_cast<Drive*>(std::as_const(*this).find_drive(serial));  // the job itself is not const
 }
 
+bool is_over(const Job& job) { return job.state == JobState::Completed || job.state == JobState::Closed; }
+
 Result<void> check_job_name(std::string_view name) {
     if (name.size() < 2 || name.size() > 64)
         return fail(ErrorKind::InvalidArgument, "job name \"{}\" has not 2 to 64 characters",

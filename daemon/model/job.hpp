@@ -61,6 +61,9 @@ struct Job {
     const Drive* find_drive(std::string_view serial) const;
 };
 
+/// Completed or Closed: nothing more happens.
+bool is_over(const Job& job);
+
 /// InvalidArgument unless ^[A-Za-z][A-Za-z0-9_-]{1,63}$ (azure-import-export.md 1.3).
 Result<void> check_job_name(std::string_view name);
 /// Job names compare without regard to case.

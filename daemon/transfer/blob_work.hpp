@@ -19,6 +19,9 @@
 
 namespace dray::transfer {
 
+/// The blob's status when its file cannot be opened.
+format::BlobOutcome outcome_of_open(ErrorKind kind);
+
 struct BlobWork {
     std::uint64_t index = 0;
     format::ManifestBlob blob;
@@ -42,6 +45,8 @@ struct BlobWork {
     /// Nothing more will be asked of the drive for it.
     bool is_issued = false;
     bool is_finishing = false;
+    /// What could not be read counts as such: it was tried twice, and the device is there (rules.md 1).
+    bool is_confirmed = false;
     /// The store does not want this blob; it ends when nothing of it is under way any more.
     bool is_refused = false;
     /// What has come of pieces in several parts: the hash so far, and where the next part begins. A piece with a
@@ -70,6 +75,21 @@ struct BlobWork {
     bool has_bad_piece() const {
         for (const auto& piece : pieces)
             if (piece && *piece != format::PieceOutcome::Completed)
+                return true;
+        return false;
+    }
+    /// Whether reading failed, as far as one can tell.
+    bool has_unread() const {
+        for (const auto& piece : pieces)
+            if (piece == format::PieceOutcome::IOFailed)
+                return true;
+        return open_error && outcome_of_open(open_error->kind()) == format::BlobOutcome::IOFailed;
+    }
+    /// A piece is bad and no second look will mend it.
+    bool is_spoilt() const {
+        for (const auto& piece : pieces)
+            if (piece && *piece != format::PieceOutcome::Completed &&
+                (is_confirmed || *piece != format::PieceOutcome::IOFailed))
                 return true;
         return false;
     }

@@ -74,6 +74,11 @@ public:
         wake();
     }
     bool is_stopping() const { return is_stopping_; }
+    /// Waits so long for a stop. drayd sends one when the device goes away.
+    bool is_stopped_within(Microseconds time) {
+        std::unique_lock lock(mutex_);
+        return granted_.wait_for(lock, time, [&] { return is_stopping_.load(); });
+    }
     /// From the first request to the store on, a stop has to come to a point where all is recorded.
     void set_copying() { is_copying_ = true; }
     bool is_copying() const { return is_copying_; }

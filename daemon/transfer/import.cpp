@@ -43,6 +43,7 @@ Import::Import(Parts parts)
       clock_(parts.clock),
       requests_(parts.requests),
       patience_(parts.patience),
+      removal_limit_(parts.removal_limit),
       ring_(parts.drive.ring().size(), drive::kRingAlignment),
       lanes_(std::min(parts.requests, 64U), [this] { control_.wake(); }) {
     for (std::uint32_t file = drive::kMaxFiles; file > 0; --file)

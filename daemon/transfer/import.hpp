@@ -37,6 +37,8 @@ format::SideFileOutcome take_properties(std::span<const std::byte> content, cons
 /// A store's error as the fault it is: only kinds that say something of the drive keep their own.
 Error of_store(const Error& error);
 
+inline constexpr Microseconds kRemovalLimit = std::chrono::seconds(3);
+
 class Import {
 public:
     struct Parts {
@@ -49,6 +51,8 @@ public:
         unsigned requests;
         /// A drive that leaves a request without an answer for so long counts as crashed.
         Microseconds patience;
+        /// A device that is being pulled is told of within this time after the first failed read (rules.md 1).
+        Microseconds removal_limit = kRemovalLimit;
     };
 
     explicit Import(Parts parts);
@@ -73,6 +77,8 @@ private:
     Result<void> begin_upload(BlobWork& work);
     Result<void> issue_piece(BlobWork& work, std::size_t piece);
     Result<void> fetch_side_files(BlobWork& work);
+    Result<format::SideFileOutcome> fetch_side_file_twice(const format::SideFile& file,
+                                                          std::vector<std::byte>& content);
     Result<format::SideFileOutcome> fetch_side_file(const format::SideFile& file, std::vector<std::byte>& content);
 
     // The drive: requests out, replies in.
@@ -83,6 +89,11 @@ private:
     Result<void> heard(const drive::Reply& reply);
     Result<void> arrived(Part part);
     void read_failed(const Part& part, const drive::Failure& failure);
+
+    // import_again.cpp: what could not be read is only suspected at first.
+    void await_second_look(BlobWork& work);
+    Result<void> look_again();
+    Result<void> read_again(BlobWork& work);
 
     // Verifying and putting.
     bool verify(Part& part);
@@ -120,6 +131,10 @@ private:
     const Clock& clock_;
     unsigned requests_;
     Microseconds patience_;
+    Microseconds removal_limit_;
+    /// Blobs in hand of which something could not be read.
+    std::set<std::uint64_t> unread_;
+    bool is_looking_again_ = false;
     /// When dray-drive last said something, or was asked after a silence.
     Microseconds heard_{0};
     std::size_t pieces_in_hand_ = 0;

@@ -58,6 +58,8 @@ Result<void> Import::flush() {
 }
 
 Result<void> Import::pump() {
+    if (!is_looking_again_ && !unread_.empty() && unread_.size() == works_.size())
+        return look_again();
     const auto died = [](const Error& error) -> Error {
         // Its end is a crash of the pair, not the device's.
         return Error(ErrorKind::Internal, "dray-drive has ended: " + error.text());
@@ -221,7 +223,7 @@ Result<void> Import::arrived(Part part) {
     if (!is_right)
         piece_done(work, part.piece, PieceOutcome::Corrupted);
     // A block blob with a bad piece is not published: the rest is only looked at, for the log.
-    const bool is_wanted = is_right && !fault_ && !is_gone_ && (work.blob.is_page_blob || !work.has_bad_piece());
+    const bool is_wanted = is_right && !fault_ && !is_gone_ && (work.blob.is_page_blob || !work.is_spoilt());
     if (is_wanted && work.is_whole()) {
         put_whole(work, part);
     } else if (is_wanted) {
@@ -263,12 +265,12 @@ SideFileOutcome take_properties(std::span<const std::byte> content, const Md5Has
 Result<void> Import::fetch_side_files(BlobWork& work) {
     std::vector<std::byte> content;
     if (work.blob.metadata) {
-        DRAY_LET(work.metadata_outcome, fetch_side_file(*work.blob.metadata, content));
+        DRAY_LET(work.metadata_outcome, fetch_side_file_twice(*work.blob.metadata, content));
         if (work.metadata_outcome == SideFileOutcome::Completed)
             work.metadata_outcome = take_metadata(content, work.blob.metadata->hash, work.metadata);
     }
     if (work.blob.properties) {
-        DRAY_LET(work.properties_outcome, fetch_side_file(*work.blob.properties, content));
+        DRAY_LET(work.properties_outcome, fetch_side_file_twice(*work.blob.properties, content));
         if (work.properties_outcome == SideFileOutcome::Completed)
             work.properties_outcome = take_properties(content, work.blob.properties->hash, work.properties);
     }

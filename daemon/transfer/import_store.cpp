@@ -14,17 +14,6 @@ using format::DispositionOutcome;
 using format::PieceOutcome;
 using format::SideFileOutcome;
 
-BlobOutcome outcome_of_open(ErrorKind kind) {
-    switch (kind) {
-        case ErrorKind::NotFound: return BlobOutcome::FileNotFound;
-        case ErrorKind::Denied:
-        case ErrorKind::Unsupported: return BlobOutcome::FileAccessDenied;
-        case ErrorKind::InvalidArgument: return BlobOutcome::FileNameInvalid;
-        case ErrorKind::LimitReached: return BlobOutcome::FileNameTooLong;
-        default: return BlobOutcome::IOFailed;
-    }
-}
-
 /// Failures of the store that would meet every other blob too; the site can mend them (rules.md 2). The others
 /// are about this one blob.
 bool ends_the_copy(ErrorKind kind) {
@@ -195,6 +184,8 @@ void Import::settle(BlobWork& work) {
         return;
     if (fault_ || is_gone_)
         return drop(work);
+    if (!work.is_confirmed && work.has_unread())
+        return await_second_look(work);
     if (work.is_refused)
         return give_up(work, record_of(work, BlobOutcome::BlobRequestFailed));
     if (work.open_error)

@@ -186,6 +186,9 @@ private:
     Report refused(const std::string& status, const Error& error) {
         if (drive_.is_broken() || error.kind() == ErrorKind::Gone || error.kind() == ErrorKind::WrongKey)
             return ended(error);
+        // A header or a manifest that could not be read may only tell of a disk that is being pulled (rules.md 1).
+        if (error.kind() == ErrorKind::Internal && around_.control.is_stopped_within(kRemovalLimit))
+            return stopped();
         // An earlier run may have come further, with another manifest or before the drive broke.
         if (Result<void> thrown = throw_away(Journal::uploads_in(task_.directory, store_->identity()), *store_); !thrown)
             return faulted(thrown.error());

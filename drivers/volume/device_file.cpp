@@ -122,13 +122,23 @@ Result<std::size_t> DeviceFile::read_again(Bytes offset, std::span<std::byte> co
                 errno_text(error_number));
 }
 
+/// A disk without its medium has no bytes at all.
+Result<void> DeviceFile::check_medium() const {
+    struct stat status {};
+    if (fstat(fd_.get(), &status) == 0 && S_ISBLK(status.st_mode) && lseek(fd_.get(), 0, SEEK_END) <= 0)
+        return fail(ErrorKind::Gone, "the medium is gone");
+    return {};
+}
+
 Result<std::size_t> DeviceFile::pread_all(Bytes offset, std::span<std::byte> content) {
     std::size_t done = 0;
     while (done < content.size()) {
         const ssize_t count = pread(fd_.get(), content.data() + done, content.size() - done,
                                     static_cast<off_t>(offset + done));
-        if (count == 0)
+        if (count == 0) {
+            DRAY_TRY(check_medium());
             break;
+        }
         if (count < 0 && errno != EINTR) {
             DRAY_LET(const std::size_t more, read_again(offset + done, content.subspan(done), errno));
             return done + more;

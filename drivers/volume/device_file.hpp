@@ -39,6 +39,7 @@ private:
     Result<std::size_t> pread_all(Bytes offset, std::span<std::byte> content);
     Result<std::size_t> read_again(Bytes offset, std::span<std::byte> content, int error_number);
     bool answers_elsewhere();
+    Result<void> check_medium() const;
     Result<void> pwrite_all(Bytes offset, std::span<const std::byte> content);
 
     FileDescriptor fd_;

@@ -56,7 +56,8 @@ struct JobEngine::State {
 };
 
 JobEngine::JobEngine(const Config& /*config*/, Catalog& /*catalog*/, const Clock& /*clock*/,
-                     EventLoop& /*loop*/, EngineObserver& observer)
+                     EventLoop& /*loop*/, EngineObserver& observer, TransferStarter /*start*/,
+                     const EnginePace& /*pace*/)
     : state_(std::make_unique<State>(observer)) {}
 JobEngine::~JobEngine() = default;
 
@@ -103,8 +104,9 @@ Result<void> JobEngine::update(const std::string& job, const UpdateJobRequest& r
                 request.cancel_requested ? fmt::format("{}", *request.cancel_requested) : "-");
 }
 
-Result<void> JobEngine::ship(const std::string& job, const std::string& carrier, const std::string& tracking) {
-    return note("ship {} carrier={} tracking={}", job, carrier, tracking);
+Result<void> JobEngine::ship(const std::string& job, const ShipRequest& request) {
+    return note("ship {} carrier={} tracking={} address={}", job, request.carrier, request.tracking,
+                request.return_address ? words(*request.return_address) : "-");
 }
 
 Result<void> JobEngine::cancel(const std::string& job, std::optional<DrainMode> drain) {

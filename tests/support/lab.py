@@ -77,6 +77,7 @@ class Lab:
         self.drayd = None
         self.daemon_environment = {}
         self.changed = threading.Condition()
+        self.refusals = []  # what drayd's errors were called, in their order
         self.closing = contextlib.ExitStack()
         os.chmod(self.root, 0o755)
         self.belongs_to(UID, UID)
@@ -143,7 +144,9 @@ class Lab:
         threading.Thread(target=self._read_monitor, daemon=True).start()
 
     def _read_monitor(self):
-        for _ in self.monitor.stdout:
+        for line in self.monitor.stdout:
+            if '"error_name":"org.dray1.Error.' in line:
+                self.refusals.append(line.split('"error_name":"org.dray1.Error.', 1)[1].split('"', 1)[0])
             self._notify()
 
     def _notify(self):
@@ -218,6 +221,15 @@ class Lab:
 
     def busctl(self, *arguments):
         return self._busctl(*arguments)
+
+    def error_of(self, path, interface, member, *arguments):
+        """("", "") for a call that went well, else the error's own word and its sentence."""
+        before = len(self.refusals)
+        done = self._busctl("call", "org.dray1", path, f"org.dray1.{interface}", member, *map(str, arguments))
+        if done.returncode == 0:
+            return "", ""
+        self.wait(lambda: len(self.refusals) > before, f"the name of {done.stderr}")
+        return self.refusals[before], done.stderr
 
     def get(self, path, interface, name):
         """A property, or None when the object is not there."""

@@ -46,7 +46,7 @@ struct Pair {
 transfer::Report report_of(transfer::Ending ending, const std::string& status = "");
 transfer::Report fault_of(ErrorKind kind, const std::string& message);
 
-class EngineTest : public testing::Test, protected EngineObserver {
+class EngineTest : public testing::Test, public EngineObserver {
 protected:
     EngineTest();
 

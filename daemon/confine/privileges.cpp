@@ -50,9 +50,10 @@ Result<std::optional<User>> read_user_argument(std::span<char* const> arguments)
 }
 
 Result<void> drop_privileges(const std::optional<User>& user) {
+    // Before the uid, with which the right to do so may go.
+    clear_bounding_capabilities();
     if (user)
         DRAY_TRY(become(*user));
-    clear_bounding_capabilities();
     DRAY_TRY(write_ambient_capabilities(0));
     DRAY_TRY(write_capabilities({}));
     const rlimit none{0, 0};

@@ -188,7 +188,7 @@ Result<void> run(std::span<char* const> arguments) {
     if (user)
         hand_files_over(*task, engine);
     DRAY_TRY(confine::drop_privileges(user));
-    set_file_mode_mask(user.has_value(), task->store.path);
+    set_file_mode_mask(user.has_value(), {task->directory, task->store.path});
     DRAY_LET(std::string boot_id, read_boot_id());
     std::optional<drive::Client> drive;
     if (task->kind == TaskKind::Import) {

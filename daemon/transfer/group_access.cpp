@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "daemon/base/file_descriptor.hpp"
@@ -67,9 +68,11 @@ Result<void> open_to_group(const std::string& directory, const std::function<voi
     return open_entry(root.get(), status, directory);
 }
 
-void set_file_mode_mask(bool has_own_uid, const std::string& directory) {
-    struct stat status {};
-    const bool is_shared = stat(directory.c_str(), &status) == 0 && may_group_write(status);
+void set_file_mode_mask(bool has_own_uid, std::initializer_list<std::string> directories) {
+    const bool is_shared = std::ranges::any_of(directories, [](const std::string& directory) {
+        struct stat status {};
+        return stat(directory.c_str(), &status) == 0 && may_group_write(status);
+    });
     umask(has_own_uid || is_shared ? 007 : 077);
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <string>
 
 #include "daemon/base/result.hpp"
@@ -19,8 +20,8 @@ inline constexpr unsigned kFileMode = 0660;
 /// breaks off begins again. `begins` is called before anything is changed. Links are not followed.
 Result<void> open_to_group(const std::string& directory, const std::function<void()>& begins);
 
-/// Files made from here on are for the group, too, if `has_own_uid`, or if the group may write into `directory`
-/// already: with another start they may be another uid's to read.
-void set_file_mode_mask(bool has_own_uid, const std::string& directory);
+/// Files made from here on are for the group, too, if `has_own_uid`, or if the group may write into one of the
+/// directories already: with another start they may be another uid's to read.
+void set_file_mode_mask(bool has_own_uid, std::initializer_list<std::string> directories);
 
 }  // namespace dray::transfer

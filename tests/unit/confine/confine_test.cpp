@@ -5,8 +5,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,9 +17,13 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <thread>
+#include <vector>
+
+#include "daemon/confine/capabilities.hpp"
 
 namespace dray::confine {
 namespace {
@@ -58,6 +64,35 @@ constexpr bool kIsSanitized = true;
 #else
 constexpr bool kIsSanitized = false;
 #endif
+
+// A stop that meets a waiting call makes the kernel go on with it by restart_syscall.
+TEST(Boxes, LetAWaitingCallGoOnAfterAStop) {
+    for (const bool is_serving : {true, false}) {
+        int ends[2];
+        ASSERT_EQ(pipe(ends), 0);
+        const pid_t child = fork();
+        if (child == 0) {
+            if (!(is_serving ? enter_serving() : enter_unlocking()))
+                _exit(kFailed);
+            pollfd waiting{ends[0], POLLIN, 0};
+            _exit(poll(&waiting, 1, -1) == 1 ? kDone : kFailed);
+        }
+        // Until it waits in poll.
+        std::string call;
+        while (!call.starts_with("7 "))
+            std::getline(std::ifstream("/proc/" + std::to_string(child) + "/syscall"), call);
+        int status = 0;
+        kill(child, SIGSTOP);
+        ASSERT_EQ(waitpid(child, &status, WUNTRACED), child);
+        ASSERT_TRUE(WIFSTOPPED(status));
+        kill(child, SIGCONT);
+        ASSERT_EQ(write(ends[1], "x", 1), 1);
+        ASSERT_EQ(waitpid(child, &status, 0), child);
+        EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == kDone) << status;
+        close(ends[0]);
+        close(ends[1]);
+    }
+}
 
 TEST(ServingBox, LetsServe) {
     EXPECT_TRUE(succeeds([] {
@@ -156,6 +191,49 @@ TEST(TransferBox, ReachesItsDirectoriesAndNothingElse) {
         return !boxed && boxed.error().kind() == ErrorKind::NotFound;
     }));
     std::filesystem::remove_all(directory);
+}
+
+TEST(UserArgument, SaysAsWhomAndNothingElse) {
+    const auto read = [](std::vector<std::string> words) {
+        words.insert(words.begin(), "dray-drive");
+        std::vector<char*> arguments;
+        for (std::string& word : words)
+            arguments.push_back(word.data());
+        return read_user_argument(arguments);
+    };
+    const auto user = read({user_argument({4294967294, 1})});
+    ASSERT_TRUE(user && *user);
+    EXPECT_EQ((**user).uid, 4294967294U);
+    EXPECT_EQ((**user).gid, 1U);
+    EXPECT_EQ(read({}).value(), std::nullopt);
+    for (const char* word : {"", "--user=", "--user=1", "--user=1:", "--user=1:2:3", "--user=1:2 ", "--user= 1:2", "--user=0:1",
+                             "--user=1:0", "--user=4294967295:1", "--user=1:4294967295", "--user=4294967296:1",
+                             "--user=-1:1", "--user=+1:1", "-user=1:1"})
+        EXPECT_EQ(read({word}).error().kind(), ErrorKind::InvalidArgument) << word;
+    EXPECT_FALSE(read({"--user=1:1", "--user=1:1"}));
+}
+
+TEST(Privileges, AUserIsTakenOnForGood) {
+    if (geteuid() != 0)
+        GTEST_SKIP() << "only root becomes others";
+    EXPECT_TRUE(succeeds([] {
+        uid_t uids[3] = {};
+        gid_t gids[3] = {};
+        rlimit core{1, 1};
+        if (!drop_privileges(User{60001, 60002}) || getresuid(&uids[0], &uids[1], &uids[2]) != 0 ||
+            getresgid(&gids[0], &gids[1], &gids[2]) != 0 || getrlimit(RLIMIT_CORE, &core) != 0)
+            return false;
+        for (int i = 0; i < 3; ++i)
+            if (uids[i] != 60001 || gids[i] != 60002)
+                return false;
+        for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; ++capability)
+            if (prctl(PR_CAPBSET_READ, capability) != 0)
+                return false;
+        const auto left = read_capabilities();
+        return left && left->effective == 0 && left->permitted == 0 && left->inheritable == 0 &&
+               prctl(PR_GET_DUMPABLE) == 0 && core.rlim_max == 0 && getgroups(0, nullptr) == 0 && setuid(0) != 0 &&
+               setgid(0) != 0;
+    }));
 }
 
 TEST(Privileges, AreGone) {

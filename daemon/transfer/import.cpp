@@ -44,6 +44,7 @@ Import::Import(Parts parts)
       requests_(parts.requests),
       patience_(parts.patience),
       removal_limit_(parts.removal_limit),
+      warn_(std::move(parts.warn)),
       ring_(parts.drive.ring().size(), drive::kRingAlignment),
       lanes_(std::min(parts.requests, 64U), [this] { control_.wake(); }) {
     for (std::uint32_t file = drive::kMaxFiles; file > 0; --file)

@@ -53,6 +53,9 @@ public:
         Microseconds patience;
         /// A device that is being pulled is told of within this time after the first failed read (rules.md 1).
         Microseconds removal_limit = kRemovalLimit;
+        /// What the logs have no words for: why a file could not be opened.
+        // NOLINTNEXTLINE(readability-redundant-member-init): whoever has nobody to tell leaves it out.
+        std::function<void(const std::string&)> warn = {};
     };
 
     explicit Import(Parts parts);
@@ -89,6 +92,7 @@ private:
     Result<void> heard(const drive::Reply& reply);
     Result<void> arrived(Part part);
     void read_failed(const Part& part, const drive::Failure& failure);
+    void say_why(const drive::Failure& failure);
 
     // import_again.cpp: what could not be read is only suspected at first.
     void await_second_look(BlobWork& work);
@@ -135,6 +139,8 @@ private:
     /// Blobs in hand of which something could not be read.
     std::set<std::uint64_t> unread_;
     bool is_looking_again_ = false;
+    std::function<void(const std::string&)> warn_;
+    unsigned warnings_ = 0;
     /// When dray-drive last said something, or was asked after a silence.
     Microseconds heard_{0};
     std::size_t pieces_in_hand_ = 0;

@@ -138,6 +138,7 @@ Result<void> Import::heard(const drive::Reply& reply) {
                     return lie();
                 is_gone_ = is_gone_ || failed.failure.kind == ErrorKind::Gone;
                 work->open_error = drive::to_error(failed.failure);
+                say_why(failed.failure);
                 --work->outstanding;
                 return {};
             },
@@ -164,6 +165,17 @@ Result<void> Import::heard(const drive::Reply& reply) {
             [&](const drive::Failed&) -> Result<void> { return lie(); },
         },
         reply);
+}
+
+// A file that is missing or misnamed needs no words beyond the log's, and the first few are enough for the others.
+void Import::say_why(const drive::Failure& failure) {
+    constexpr unsigned kMostWarnings = 20;
+    if (!warn_ || failure.kind == ErrorKind::NotFound || failure.kind == ErrorKind::InvalidArgument ||
+        failure.kind == ErrorKind::Gone || warnings_ > kMostWarnings)
+        return;
+    ++warnings_;
+    warn_(warnings_ > kMostWarnings ? "there are more files that cannot be opened; the error log names them"
+                                    : failure.message);
 }
 
 void Import::read_failed(const Part& part, const drive::Failure& failure) {

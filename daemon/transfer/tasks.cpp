@@ -152,7 +152,8 @@ private:
         Result<CopyEnd> end = fail(ErrorKind::Internal, "the copy has not run");
         {
             Import import({drive_, *store_, *journal_, around_.control, around_.progress, around_.clock,
-                           task_.requests, kPatience});
+                           task_.requests, kPatience, kRemovalLimit,
+                           [this](const std::string& sentence) { around_.engine.warn(sentence); }});
             end = import.run(*spool_);
         }
         if (!end)
@@ -171,7 +172,7 @@ private:
             return faulted(Error(std::move(delivered.error()), "the copy is done, but its logs cannot be stored"));
         report.ending = *end == CopyEnd::Drained ? Ending::Cancelled : Ending::Finished;
         report.status = summary->status();
-        report.message = summary->sentence();
+        report.message = with_notice(summary->sentence());
         report.counters = summary->counters;
         return report;
     }
@@ -201,8 +202,15 @@ private:
                                                                    "), and its log cannot be stored"));
         report.ending = Ending::Finished;
         report.status = status;
-        report.message = error.text();
+        report.message = with_notice(error.text());
         return report;
+    }
+
+    /// What is odd about the file system may be why.
+    std::string with_notice(std::string sentence) const {
+        if (!sentence.empty() && !unlocked_.notice.empty())
+            sentence += "; " + unlocked_.notice;
+        return sentence;
     }
 
     Report ended(const Error& error) const {

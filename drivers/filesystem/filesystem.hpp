@@ -31,7 +31,7 @@ public:
 
     /// "ext4"; for people.
     virtual std::string_view type() const = 0;
-    /// A sentence about something odd but harmless (a journal that was not replayed), or "".
+    /// A sentence for the operator about something odd (a journal that was not replayed), or "".
     virtual std::string notice() const = 0;
 
     /// Resolves a path relative to the root, components separated by '/': exactly, else without regard

@@ -86,8 +86,9 @@ def encrypt(key, plain_path, image, data_offset, sector_size):
 
 
 def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_name="DriveManifest.xml", size=None,
-               mke2fs_options=()):
-    """Makes the image from a directory and, unless None, the manifest's bytes. Returns the LUKS identifier."""
+               mke2fs_options=(), debugfs=None):
+    """Makes the image from a directory and, unless None, the manifest's bytes. `debugfs`: requests that change the file
+    system before it is encrypted, one a line. Returns the LUKS identifier."""
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(image))) as work:
         tree = os.path.join(work, "tree")
         os.mkdir(tree)
@@ -98,6 +99,8 @@ def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_nam
         plain = os.path.join(work, "plain")
         size = size or (used + used // 16 + 24 * MIB) // MIB * MIB
         run("mke2fs", "-q", "-t", "ext4", "-F", *mke2fs_options, "-d", tree, plain, f"{size // 1024}k")
+        if debugfs is not None:
+            run("debugfs", "-w", "-f", "/dev/stdin", plain, input=debugfs.encode())
         key_file = os.path.join(work, "key")
         pathlib.Path(key_file).write_bytes(key)
         with open(image, "wb") as out:

@@ -17,7 +17,7 @@ namespace dray::fs {
 namespace {
 
 constexpr std::size_t kLine = 64 * kKiB;
-constexpr std::size_t kLines = 128;
+constexpr std::size_t kMostLines = 128;
 constexpr std::uint64_t kNoLine = std::numeric_limits<std::uint64_t>::max();
 /// Longer reads and writes go past the cache: they are content or tables that are read once.
 constexpr std::size_t kPastCache = 128 * kKiB;
@@ -145,8 +145,8 @@ std::uint64_t next_number() {
 BlockIo::BlockIo(volume::BlockDevice& device)
     : device_(device),
       name_(fmt::format("volume-{}", next_number())),
-      lines_(kLine * kLines),
-      tags_(kLines, kNoLine) {
+      tags_(static_cast<std::size_t>(std::clamp<Bytes>(device.size() / kLine + 1, 1, kMostLines)), kNoLine) {
+    lines_.resize(tags_.size() * kLine);
     open_devices().emplace(name_, this);
 }
 
@@ -159,7 +159,7 @@ io_manager BlockIo::manager() {
 
 std::span<std::byte> BlockIo::cached_line_at(Bytes offset) {
     const std::uint64_t tag = offset / kLine;
-    const std::size_t slot = tag % kLines;
+    const std::size_t slot = tag % tags_.size();
     if (tags_[slot] != tag)
         return {};
     const Bytes length = std::min<Bytes>(kLine, device_.size() - tag * kLine);
@@ -170,7 +170,7 @@ Result<std::span<std::byte>> BlockIo::line_at(Bytes offset) {
     if (const std::span<std::byte> cached = cached_line_at(offset); !cached.empty())
         return cached;
     const std::uint64_t tag = offset / kLine;
-    const std::size_t slot = tag % kLines;
+    const std::size_t slot = tag % tags_.size();
     const Bytes length = std::min<Bytes>(kLine, device_.size() - tag * kLine);
     const std::span<std::byte> line(lines_.data() + slot * kLine, static_cast<std::size_t>(length));
     tags_[slot] = kNoLine;
@@ -180,13 +180,13 @@ Result<std::span<std::byte>> BlockIo::line_at(Bytes offset) {
 }
 
 void BlockIo::forget(Bytes offset, Bytes length) {
-    if (length / kLine >= kLines) {
+    if (length / kLine >= tags_.size()) {
         std::fill(tags_.begin(), tags_.end(), kNoLine);
         return;
     }
     for (std::uint64_t tag = offset / kLine; tag * kLine < offset + length; ++tag)
-        if (tags_[tag % kLines] == tag)
-            tags_[tag % kLines] = kNoLine;
+        if (tags_[tag % tags_.size()] == tag)
+            tags_[tag % tags_.size()] = kNoLine;
 }
 
 Result<void> BlockIo::read(Bytes offset, std::span<std::byte> content) {

@@ -18,6 +18,8 @@ constexpr std::size_t kMaxMaps = 512;
 constexpr std::size_t kMaxIndexedEntries = 1 << 21;
 /// Small directories count too.
 constexpr std::size_t kMaxDirectories = 4096;
+/// Each may take a disk seconds.
+constexpr unsigned kMostSecondLooks = 256;
 bool is_unsupported(errcode_t code) {
     return code == EXT2_ET_UNSUPP_FEATURE || code == EXT2_ET_RO_UNSUPP_FEATURE ||
            code == EXT2_ET_REV_TOO_HIGH || code == EXT2_ET_UNKNOWN_CSUM;
@@ -105,6 +107,17 @@ Result<DirectoryIndex*> Ext4Reader::directory_of(ext2_ino_t inode) {
     return &directories_.order.front();
 }
 
+// Nothing is sure of a directory with a read error before a second look.
+void Ext4Reader::forget_unread(ext2_ino_t inode, const Error& error) {
+    const auto known = directories_.by_inode.find(inode);
+    if (error.kind() != ErrorKind::Internal || known == directories_.by_inode.end() || second_looks_ >= kMostSecondLooks)
+        return;
+    ++second_looks_;
+    indexed_entries_ -= known->second->size();
+    directories_.order.erase(known->second);
+    directories_.by_inode.erase(known);
+}
+
 Result<ext2_ino_t> Ext4Reader::resolve(std::string_view path) {
     DRAY_LET(const std::vector<std::string_view> components, components_of(path));
     ext2_ino_t inode = EXT2_ROOT_INO;
@@ -114,9 +127,11 @@ Result<ext2_ino_t> Ext4Reader::resolve(std::string_view path) {
         if (!directory)
             return fail(std::move(directory.error()), "{}", parent);
         Result<ext2_ino_t> found = (*directory)->find(component);
-        if (!found)
+        if (!found) {
+            forget_unread(inode, found.error());
             return fail(std::move(found.error()), "{}",
                         path.substr(0, parent.size() + component.size()));
+        }
         inode = *found;
     }
     return inode;

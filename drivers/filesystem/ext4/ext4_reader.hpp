@@ -43,6 +43,7 @@ private:
     Result<FileMap*> map_of(ext2_ino_t inode);
     Result<DirectoryIndex*> directory_of(ext2_ino_t inode);
     Result<ext2_ino_t> resolve(std::string_view path);
+    void forget_unread(ext2_ino_t inode, const Error& error);
 
     BlockIo io_;
     FileSystemHandle fs_;
@@ -50,6 +51,7 @@ private:
     Recent<DirectoryIndex> directories_;
     HashKey name_key_{};
     std::size_t indexed_entries_ = 0;
+    unsigned second_looks_ = 0;
 };
 
 }  // namespace dray::fs

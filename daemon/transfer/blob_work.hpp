@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "daemon/base/digest.hpp"
 #include "daemon/drive/protocol.hpp"
 #include "daemon/format/copy_log.hpp"
 #include "daemon/format/drive_manifest.hpp"
+#include "daemon/hash/md5_lanes.hpp"
 #include "daemon/model/blob_name.hpp"
 #include "drivers/store/blob_store.hpp"
 
@@ -49,11 +49,14 @@ struct BlobWork {
     bool is_confirmed = false;
     /// The store does not want this blob; it ends when nothing of it is under way any more.
     bool is_refused = false;
-    /// What has come of pieces in several parts: the hash so far, and where the next part begins. A piece with a
-    /// part that could not be read is not listed any more.
+    /// What has come of pieces in several parts: the hash so far, and where the next part begins.
     struct Partial {
-        Digest digest{DigestKind::Md5};
+        hash::Md5Stream stream;
         Bytes next = 0;
+        /// Parts of it that are being hashed.
+        unsigned hashing = 0;
+        /// A part could not be read, or came out of turn: the others are not looked at.
+        bool is_broken = false;
     };
     std::map<std::size_t, Partial> partials;
     /// Parts of a piece that the store has not taken yet; a piece in one part is not listed.
@@ -101,7 +104,7 @@ struct BlobWork {
     }
 };
 
-/// A part of a piece in the ring: at most drive::kMaxRead bytes.
+/// A part of a piece: at most drive::kMaxRead bytes.
 struct Part {
     BlobWork* work = nullptr;
     std::size_t piece = 0;
@@ -110,8 +113,8 @@ struct Part {
     Bytes ring_offset = 0;
     bool is_first = false;
     bool is_last = false;
-    /// Of a part that is not a whole piece: its own hash, of the very bytes that went into the piece's.
-    Md5Hash md5{};
+    /// Where it lies in private memory; then its place in the ring is another's.
+    std::optional<Bytes> copy;
 
     bool is_piece() const { return is_first && is_last; }
 };

@@ -45,7 +45,9 @@ Import::Import(Parts parts)
       patience_(parts.patience),
       removal_limit_(parts.removal_limit),
       warn_(std::move(parts.warn)),
-      ring_(parts.drive.ring().size(), drive::kRingAlignment),
+      checks_at_far_end_(parts.store.checks_at_far_end()),
+      ring_(MemoryShare::of(parts.drive.ring().size(), checks_at_far_end_).ring, drive::kRingAlignment),
+      copies_(MemoryShare::of(parts.drive.ring().size(), checks_at_far_end_).copies),
       lanes_(std::min(parts.requests, 64U), [this] { control_.wake(); }) {
     for (std::uint32_t file = drive::kMaxFiles; file > 0; --file)
         free_files_.push_back(file - 1);
@@ -366,7 +368,7 @@ Result<void> Import::issue_piece(BlobWork& work, std::size_t piece) {
             return {};
         const std::uint64_t request = next_request_++;
         parts_[request] = {&work, piece, wanted.offset + done, length, *extent, done == 0,
-                           done + length == wanted.length};
+                           done + length == wanted.length, {}};
         ++work.outstanding;
         ask(drive::Read{request, work.file, wanted.offset + done, length, *extent});
         done += length;

@@ -4,6 +4,7 @@
 // put what was verified; the journal remembers. Pieces are asked for in document order, many at once.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "daemon/transfer/control.hpp"
 #include "daemon/transfer/journal.hpp"
 #include "daemon/transfer/lanes.hpp"
+#include "daemon/transfer/piece_memory.hpp"
 #include "daemon/transfer/ring_allocator.hpp"
 #include "daemon/transfer/spool.hpp"
 
@@ -90,7 +92,6 @@ private:
     /// Waits until something has happened, and deals with it.
     Result<void> pump();
     Result<void> heard(const drive::Reply& reply);
-    Result<void> arrived(Part part);
     void read_failed(const Part& part, const drive::Failure& failure);
     void say_why(const drive::Failure& failure);
 
@@ -99,8 +100,23 @@ private:
     Result<void> look_again();
     Result<void> read_again(BlobWork& work);
 
-    // Verifying and putting.
-    bool verify(Part& part);
+    // Verifying: from the ring to what may be put.
+    struct Hashing {
+        Part part;
+        /// Of a part that is a whole piece.
+        hash::Md5Stream stream;
+    };
+    void arrived(const Part& part);
+    bool is_next(const Part& part);
+    void break_off(BlobWork& work, std::size_t piece);
+    void take_in();
+    void hash_on();
+    void verified(const Part& part, bool is_right);
+    std::span<const std::byte> content_of(const Part& part) const;
+    store::Piece piece_of(const Part& part) const;
+    void release(const Part& part);
+
+    // Putting.
     void put_part(const Part& part);
     struct Published {
         Result<void> result;
@@ -147,7 +163,16 @@ private:
     /// By BlobPath of the manifest: the last number the disposition `rename` gave out.
     std::map<std::string, unsigned> numbers_;
 
+    /// The store notices by itself when what it is given changes.
+    bool checks_at_far_end_;
     RingAllocator ring_;
+    PieceMemory copies_;
+    hash::Md5Lanes md5_;
+    /// In the ring, waiting for room in private memory.
+    std::deque<Part> arrived_;
+    /// In the lanes of the hash.
+    std::map<std::uint64_t, Hashing> hashing_;
+    std::uint64_t hashings_ = 0;
     std::map<std::uint64_t, std::unique_ptr<BlobWork>> works_;
     std::set<std::string> names_;
     std::set<std::string> containers_;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Import's talk with dray-drive: requests out, replies in, what has come verified; and side files.
+// Import's talk with dray-drive: requests out, replies in; and side files.
 #include <poll.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -70,7 +69,8 @@ Result<void> Import::pump() {
     const Microseconds left = unanswered_ == 0 ? patience_ : heard_ + patience_ - clock_.since_boot();
     if (left <= Microseconds(0))
         return fail(ErrorKind::Internal, "dray-drive has not answered for {}", format_duration(patience_));
-    const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(left);
+    // While there is something to hash nobody sleeps.
+    const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(hashing_.empty() ? left : Microseconds(0));
     if (poll(waiting, 2, static_cast<int>(milliseconds.count())) < 0 && errno != EINTR)
         return fail_errno(errno, "cannot wait");
     if (waiting[1].revents != 0)
@@ -85,6 +85,7 @@ Result<void> Import::pump() {
         for (const drive::Reply& reply : *replies)
             DRAY_TRY(heard(reply));
     }
+    hash_on();
     progress_.pieces_journaled = journal_.pieces_committed();
     if (!fault_)
         fault_ = sync_failure();
@@ -148,7 +149,10 @@ Result<void> Import::heard(const drive::Reply& reply) {
                     return {};
                 }
                 const std::optional<Part> part = take_part(done.request);
-                return part ? arrived(*part) : lie();
+                if (!part)
+                    return lie();
+                arrived(*part);
+                return {};
             },
             [&](const drive::ReadFailed& failed) -> Result<void> {
                 if (side_request_ == failed.request) {
@@ -187,66 +191,11 @@ void Import::read_failed(const Part& part, const drive::Failure& failure) {
         return;
     }
     if (!part.is_piece())
-        work.partials.erase(part.piece);
+        break_off(work, part.piece);
     if (work.open_error)
         return;
     const bool is_short = work.file_size && part.offset + part.length > *work.file_size;
     piece_done(work, part.piece, is_short ? PieceOutcome::FileUnexpectedEnd : PieceOutcome::IOFailed);
-}
-
-// Whether the piece, as far as it has come, is what the manifest says. Whatever has arrived together could
-// be hashed together here.
-bool Import::verify(Part& part) {
-    BlobWork& work = *part.work;
-    const std::span<const std::byte> content = drive_.ring().subspan(part.ring_offset, part.length);
-    const Md5Hash& wanted = work.blob.pieces[part.piece].hash;
-    if (part.is_piece())
-        return md5(content) == wanted;
-    if (part.is_first)
-        work.partials[part.piece].next = part.offset;
-    const auto found = work.partials.find(part.piece);
-    // An earlier part could not be read, or this one is not the next: whoever mixes parts up wants one of them
-    // to go by without being looked at.
-    if (found == work.partials.end() || found->second.next != part.offset)
-        return false;
-    BlobWork::Partial& partial = found->second;
-    // The ring stays writable for the other side: both hashes are of one and the same copy (rules.md 11).
-    std::array<std::byte, 16 * kKiB> copy;
-    Digest own(DigestKind::Md5);
-    for (std::size_t done = 0; done < content.size();) {
-        const std::size_t length = std::min(copy.size(), content.size() - done);
-        std::ranges::copy(content.subspan(done, length), copy.begin());
-        partial.digest.update(std::span(copy).first(length));
-        own.update(std::span(copy).first(length));
-        done += length;
-    }
-    std::ranges::copy(own.finish(), part.md5.begin());
-    partial.next += part.length;
-    if (!part.is_last)
-        return true;
-    const bool is_right = std::ranges::equal(partial.digest.finish(), wanted);
-    work.partials.erase(found);
-    return is_right;
-}
-
-Result<void> Import::arrived(Part part) {
-    BlobWork& work = *part.work;
-    const bool is_right = verify(part);
-    if (!is_right)
-        piece_done(work, part.piece, PieceOutcome::Corrupted);
-    // A block blob with a bad piece is not published: the rest is only looked at, for the log.
-    const bool is_wanted = is_right && !fault_ && !is_gone_ && (work.blob.is_page_blob || !work.is_spoilt());
-    if (is_wanted && work.is_whole()) {
-        put_whole(work, part);
-    } else if (is_wanted) {
-        put_part(part);
-    } else {
-        ring_.give_back(part.ring_offset);
-        --work.outstanding;
-        if (is_right && part.is_last && !fault_ && !is_gone_)
-            piece_done(work, part.piece, PieceOutcome::Completed);
-    }
-    return {};
 }
 
 SideFileOutcome take_metadata(std::span<const std::byte> content, const Md5Hash& hash,

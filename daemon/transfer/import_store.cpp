@@ -38,19 +38,11 @@ Error of_store(const Error& error) {
 
 void Import::put_part(const Part& part) {
     BlobWork& work = *part.work;
-    store::Piece piece;
-    const format::ManifestPiece& wanted = work.blob.pieces[part.piece];
-    const std::span<const std::byte> content = drive_.ring().subspan(part.ring_offset, part.length);
-    piece.offset = part.offset;
-    piece.length = part.length;
-    piece.id = wanted.id;
-    piece.md5 = part.is_piece() ? wanted.hash : part.md5;
-    piece.content = content;
-    lanes_.add([this, part, piece, writer = work.writer.get()]() -> Lanes::Conclusion {
+    lanes_.add([this, part, piece = piece_of(part), writer = work.writer.get()]() -> Lanes::Conclusion {
         Result<void> result = writer->put(piece);
         return [this, part, result = std::move(result)] {
             BlobWork& done = *part.work;
-            ring_.give_back(part.ring_offset);
+            release(part);
             --done.outstanding;
             if (result) {
                 // Parts of a piece are put side by side: it is there when the last of them is, whichever that is.
@@ -124,14 +116,7 @@ Import::Published Import::publish(BlobWork& work, unsigned number, const std::fu
 
 // A small blob, or an empty one: one request in all. The lane tries names until one is free.
 void Import::put_whole(BlobWork& work, std::optional<Part> part) {
-    store::Piece piece;
-    if (part) {
-        const format::ManifestPiece& wanted = work.blob.pieces.front();
-        piece.length = part->length;
-        piece.id = wanted.id;
-        piece.md5 = wanted.hash;
-        piece.content = drive_.ring().subspan(part->ring_offset, part->length);
-    }
+    const store::Piece piece = part ? piece_of(*part) : store::Piece();
     if (!part)
         ++work.outstanding;
     work.is_finishing = true;
@@ -144,7 +129,7 @@ void Import::put_whole(BlobWork& work, std::optional<Part> part) {
             const auto& [result, has_replaced, number] = published;
             numbers_[work.blob.blob_path] = number;
             if (part)
-                ring_.give_back(part->ring_offset);
+                release(*part);
             --work.outstanding;
             work.is_finishing = false;
             if (!result && result.error().kind() == ErrorKind::Corrupt) {

@@ -46,7 +46,9 @@ void Lanes::run(const std::stop_token& stop) {
         Conclusion conclusion = work();
         lock.lock();
         conclusions_.push_back(std::move(conclusion));
-        wake_();
+        // Whoever was woken for the first of them finds them all.
+        if (conclusions_.size() == 1)
+            wake_();
     }
 }
 

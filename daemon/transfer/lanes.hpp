@@ -19,7 +19,7 @@ public:
     using Conclusion = std::function<void()>;
     using Work = std::function<Conclusion()>;
 
-    /// `wake` is called from a lane whenever a conclusion is there to be collected.
+    /// `wake` is called from a lane when there are conclusions to be collected and before there were none.
     Lanes(unsigned count, std::function<void()> wake);
     /// Finishes what was begun, drops what was not.
     ~Lanes();

@@ -56,8 +56,8 @@ struct Piece {
     Bytes length = 0;
     /// Where the store keeps blocks by id, this is the one; Base64, may be empty.
     std::string id;
-    /// MD5 of `content`, by whoever verified it; all zeros: none. The store may check it again and refuse
-    /// as Corrupt.
+    /// MD5 of `content`; all zeros: none. Where it is given, the store refuses as Corrupt what differs from it at the
+    /// time it is written, and `content` may lie in memory that others can write to. See checks_at_far_end().
     Md5Hash md5{};
     /// `length` bytes for put(); finish() does not look at it.
     std::span<const std::byte> content;
@@ -127,6 +127,10 @@ public:
     virtual std::string identity() const = 0;
     /// Where a blob is, for people and for the bus, without a secret.
     virtual std::string uri(const BlobName& name) const = 0;
+
+    /// Whether a piece's md5 costs nothing here, because the far end looks at it (a service does, as Content-MD5). Else
+    /// the store hashes all content once more for it: who has verified what nobody else can change leaves it out.
+    virtual bool checks_at_far_end() const { return false; }
 
     /// Whether the store can be used now, at the price of one cheap request. Unreachable, Denied, NotFound with
     /// one sentence that says what is wrong and how to mend it.

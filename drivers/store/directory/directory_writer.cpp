@@ -87,22 +87,26 @@ Result<std::unique_ptr<DirectoryWriter>> DirectoryWriter::open(const DirectoryLa
     return writer;
 }
 
-// The ring that content comes from stays writable for the process that reads the drive. So the bytes are
-// hashed after they were copied out, and what is written is what was hashed.
+// With a hash, the content may lie where others can write (the ring). So it is hashed after it was copied out, and
+// what is written is what was hashed.
 Result<void> DirectoryWriter::put(const Piece& piece) {
-    const bool is_checked = piece.md5 != kNoHash;
+    const auto write = [&](std::size_t done, std::span<const std::byte> part) -> Result<void> {
+        Result<void> written = write_fully(file_.get(), piece.offset + done, part, "the upload");
+        if (!written)
+            return fail(std::move(written.error()), "blob {}, offset {}", name_.path(), piece.offset + done);
+        return {};
+    };
+    if (piece.md5 == kNoHash)
+        return write(0, piece.content);
     std::vector<std::byte> chunk(std::min(kChunk, piece.content.size()));
     Digest digest(DigestKind::Md5);
     for (std::size_t done = 0; done < piece.content.size(); done += chunk.size()) {
-        const std::size_t length = std::min(chunk.size(), piece.content.size() - done);
-        std::memcpy(chunk.data(), piece.content.data() + done, length);
-        const std::span part(chunk.data(), length);
-        if (is_checked)
-            digest.update(part);
-        if (Result<void> written = write_fully(file_.get(), piece.offset + done, part, "the upload"); !written)
-            return fail(std::move(written.error()), "blob {}, offset {}", name_.path(), piece.offset + done);
+        const std::span part(chunk.data(), std::min(chunk.size(), piece.content.size() - done));
+        std::memcpy(part.data(), piece.content.data() + done, part.size());
+        digest.update(part);
+        DRAY_TRY(write(done, part));
     }
-    if (is_checked && !std::ranges::equal(digest.finish(), piece.md5))
+    if (!std::ranges::equal(digest.finish(), piece.md5))
         return fail(ErrorKind::Corrupt, "blob {}: the piece at offset {} has changed since it was verified",
                     name_.path(), piece.offset);
     return {};

@@ -40,6 +40,9 @@ public:
     void answer_backwards() { is_backward_ = true; }
     void change(const std::string& file, Bytes offset) { files_[file][offset] ^= std::byte{1}; }
 
+    /// What it can write to at any time. After connect().
+    std::span<std::byte> ring() const { return ring_.bytes(); }
+
     unsigned reads() const { return reads_; }
 
 private:

@@ -24,6 +24,11 @@ struct Faults {
     Hook before = [](const std::string&, const std::string&, Bytes) { return Result<void>(); };
     Hook after = [](const std::string&, const std::string&, Bytes) { return Result<void>(); };
 
+    /// What the store says of itself.
+    bool checks_at_far_end = false;
+    /// Pieces that came with a hash to be checked.
+    std::atomic<unsigned> checked = 0;
+
     std::mutex mutex;
     /// Pieces put, by blob and offset.
     std::map<std::pair<std::string, Bytes>, unsigned> puts;
@@ -45,6 +50,7 @@ public:
             const std::lock_guard lock(faults_.mutex);
             ++faults_.puts[{name_, piece.offset}];
         }
+        faults_.checked += piece.md5 != Md5Hash{} ? 1 : 0;
         return faults_.around("put", name_, piece.offset, [&] { return inner_->put(piece); });
     }
     Result<void> finish(std::span<const store::Piece> pieces, const store::BlobProperties& properties,
@@ -68,6 +74,7 @@ public:
         : inner_(std::move(inner)), faults_(faults) {}
     std::string identity() const override { return inner_->identity(); }
     std::string uri(const BlobName& name) const override { return inner_->uri(name); }
+    bool checks_at_far_end() const override { return faults_.checks_at_far_end; }
     Result<void> check() override { return inner_->check(); }
     Result<void> ensure_container(const std::string& container) override {
         return inner_->ensure_container(container);
@@ -84,6 +91,7 @@ public:
             const std::lock_guard lock(faults_.mutex);
             ++faults_.puts[{name.path(), 0}];
         }
+        faults_.checked += piece.md5 != Md5Hash{} ? 1 : 0;
         return faults_.around("put-whole", name.path(), 0, [&] {
             return inner_->put_whole(name, options, piece, properties, metadata, std::move(stop));
         });

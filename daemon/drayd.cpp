@@ -76,7 +76,7 @@ Arguments read_arguments(int argc, char** argv) {
 void block_signals() {
     sigset_t signals;
     sigemptyset(&signals);
-    for (const int number : {SIGTERM, SIGINT, SIGCHLD})
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD})
         sigaddset(&signals, number);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     // A reader that has gone shows as an error of the write.
@@ -89,7 +89,7 @@ int failed(const Error& error, int status) {
     return status;
 }
 
-int serve(Config config) {
+int serve(Config config, const std::string& config_file) {
     // Changing the uid makes a process dumpable again, so root goes first.
     const auto become_harmless = [state = config.state_directory]() -> Result<std::optional<ChildUsers>> {
         DRAY_LET(const std::optional<ChildUsers> users, settle_users(state));
@@ -97,7 +97,8 @@ int serve(Config config) {
         return users;
     };
     const SystemClock clock;
-    auto service = Service::create(std::move(config), clock, become_harmless);
+    auto service = Service::create(std::move(config), clock, become_harmless,
+                                   [config_file] { return load_config(config_file); });
     if (!service)
         return failed(service.error(),
                       service.error().kind() == ErrorKind::Unsupported ? kExitConfig : kExitFailed);
@@ -120,5 +121,5 @@ int main(int argc, char** argv) {
     }
     log::start("drayd", config->log_level);
     config->state_directory = state_directory_of(config->state_directory);
-    return serve(std::move(*config));
+    return serve(std::move(*config), arguments.config_file);
 }

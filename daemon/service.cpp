@@ -2,14 +2,17 @@
 #include "daemon/service.hpp"
 
 #include <fcntl.h>
+#include <fmt/ranges.h>
 #include <sys/file.h>
 #include <systemd/sd-daemon.h>
 
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -78,6 +81,21 @@ std::vector<std::unique_ptr<DeviceMonitor>> make_monitors(const Config& config, 
     return monitors;
 }
 
+/// What was decided once, at the start: sentences for those that are others in `next`.
+std::vector<std::string> fixed_settings_changed(const Config& config, const Config& next) {
+    std::vector<std::string> found;
+    const auto note = [&](const char* setting, bool is_same) {
+        if (!is_same)
+            found.push_back(fmt::format("{} cannot be changed while drayd runs; restart it for that", setting));
+    };
+    note("state-directory", config.state_directory == next.state_directory);
+    note("devices.sources", config.devices.use_udev == next.devices.use_udev &&
+                                config.devices.use_images == next.devices.use_images);
+    note("devices.images", config.devices.images == next.devices.images);
+    note("devices.allow-loop", config.devices.allow_loop == next.devices.allow_loop);
+    return found;
+}
+
 }  // namespace
 
 std::string state_directory_of(const std::string& configured) {
@@ -100,12 +118,16 @@ struct Service::State {
     Result<void> start_engine();
     Result<void> start_monitors();
     Result<void> watch_signals();
+    /// All or nothing (rules.md 22); the caller gets every reason, one a line, and so does the log.
+    Result<void> reload();
+    Result<void> take_new_config();
     void stop(int code);
     void show_status_soon();
     void show_status();
 
     Config config;
     const Clock& clock;
+    ReadConfig read_config;
     EventLoop loop;
     std::optional<ChildUsers> child_users;
     FileDescriptor lock;
@@ -143,6 +165,7 @@ Result<void> Service::State::start_engine() {
         engine->run_children_as(*child_users);
     objects->show(engine.get());
     objects->on_overview([this] { show_status_soon(); });
+    objects->on_reload([this] { return reload(); });
     return engine->start();
 }
 
@@ -156,6 +179,9 @@ Result<void> Service::State::start_monitors() {
 }
 
 Result<void> Service::State::watch_signals() {
+    signals.push_back(loop.signal(SIGHUP, [this] { (void)reload(); }));  // the log has why not
+    if (!signals.back())
+        return fail(ErrorKind::Internal, "cannot watch signal {}", SIGHUP);
     for (const int number : {SIGTERM, SIGINT}) {
         signals.push_back(loop.signal(number, [this] {
             log::info("stopping");
@@ -164,6 +190,46 @@ Result<void> Service::State::watch_signals() {
         if (!signals.back())
             return fail(ErrorKind::Internal, "cannot watch signal {}", number);
     }
+    return {};
+}
+
+Result<void> Service::State::reload() {
+    if (is_stopping)
+        return fail(ErrorKind::Conflict, "drayd is stopping");
+    timespec now{};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);  // cannot fail
+    (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=Reading the configuration anew",
+                     static_cast<long long>(now.tv_sec) * 1'000'000 + now.tv_nsec / 1000);
+    const Result<void> taken = take_new_config();
+    (void)sd_notify(0, "READY=1");
+    show_status();
+    if (taken) {
+        log::info("the configuration was read anew and holds from now on");
+        return {};
+    }
+    log::error("the new configuration is not taken, the old one is kept:");
+    std::istringstream lines(taken.error().text());
+    for (std::string line; std::getline(lines, line);)
+        log::error("{}", line);
+    return taken;
+}
+
+Result<void> Service::State::take_new_config() {
+    if (!read_config)
+        return fail(ErrorKind::Unsupported, "there is no configuration to read anew");
+    Result<Config> next = read_config();
+    // Whatever is wrong with the file is the caller's to mend.
+    if (!next)
+        return fail(ErrorKind::InvalidArgument, "{}", next.error().text());
+    next->state_directory = state_directory_of(next->state_directory);
+    std::vector<std::string> obstacles = fixed_settings_changed(config, *next);
+    for (std::string& obstacle : engine->obstacles_to(*next))
+        obstacles.push_back(std::move(obstacle));
+    if (!obstacles.empty())
+        return fail(ErrorKind::Conflict, "{}", fmt::join(obstacles, "\n"));
+    const Config before = std::exchange(config, *std::move(next));
+    log::set_level(config.log_level);
+    engine->reconfigured(before);
     return {};
 }
 
@@ -197,9 +263,10 @@ Service::Service(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Service::~Service() = default;
 
 Result<std::unique_ptr<Service>> Service::create(Config config, const Clock& clock,
-                                                 const SettleUsers& settle_users) {
+                                                 const SettleUsers& settle_users, ReadConfig read_config) {
     DRAY_LET(EventLoop loop, EventLoop::create());
     auto state = std::make_unique<State>(std::move(config), clock, std::move(loop));
+    state->read_config = std::move(read_config);
     DRAY_TRY(state->connect());
     if (settle_users) {
         DRAY_LET(state->child_users, settle_users());

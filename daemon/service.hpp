@@ -23,18 +23,22 @@ class Service {
 public:
     using SettleUsers = std::function<Result<std::optional<ChildUsers>>()>;
 
+    using ReadConfig = std::function<Result<Config>()>;
+
     /// Takes the bus name first: what comes after touches the catalog, and two daemons must not. SIGTERM,
-    /// SIGINT and SIGCHLD must be blocked in every thread. `config.state_directory` is set; `clock`
+    /// SIGINT, SIGHUP and SIGCHLD must be blocked in every thread. `config.state_directory` is set; `clock`
     /// outlives the service.
     ///
     /// `settle_users` is called once the bus is reached: the place to leave root. Not earlier, because
     /// dbus-daemon turns away every uid that is in no user database, and drayd may become such a one. It
     /// answers as whom the transfers' processes run.
     ///
+    /// `read_config` is how the configuration is read anew, for SIGHUP and Manager.Reload.
+    ///
     /// Unsupported: the catalog is of a newer dray (exit status 78). Exists: another drayd has the name or
     /// the state directory. Unreachable, Denied: the bus, the catalog or a device source.
     static Result<std::unique_ptr<Service>> create(Config config, const Clock& clock,
-                                                   const SettleUsers& settle_users);
+                                                   const SettleUsers& settle_users, ReadConfig read_config);
     ~Service();
     Service(const Service&) = delete;
     Service& operator=(const Service&) = delete;

@@ -40,6 +40,8 @@ constexpr const char* kDeviceState[] = {"Serial", "Model", "Node",      "Bus", "
 constexpr const char* kStoreState[] = {"Url", "Reachable", "Encrypted", "Problem", nullptr};
 constexpr const char* kTransfers[] = {"ActiveTransfers", nullptr};
 constexpr const char* kProblems[] = {"Problems", nullptr};
+constexpr const char* kStores[] = {"Stores", nullptr};
+constexpr const char* kSettings[] = {"MaxTransfers", "RetentionUSec", "Drain", nullptr};
 
 }  // namespace
 
@@ -147,6 +149,18 @@ void Objects::device_removed(const DeviceEntry& device) {
 void Objects::store_changed(const StoreEntry& store) {
     announce(store_path(store.name), kStoreInterface, kStoreState);
 }
+
+void Objects::store_added(const StoreEntry& store) {
+    (void)sd_bus_emit_object_added(bus_, store_path(store.name).c_str());
+    announce(kRootPath, kManagerInterface, kStores);
+}
+
+void Objects::store_removed(const StoreEntry& store) {
+    announce_removed(store_path(store.name), kStoreInterface);
+    announce(kRootPath, kManagerInterface, kStores);
+}
+
+void Objects::settings_changed() { announce(kRootPath, kManagerInterface, kSettings); }
 
 void Objects::problems_changed() { announce(kRootPath, kManagerInterface, kProblems); }
 

@@ -63,10 +63,10 @@ Result<Request> create_job(sd_bus_message* call, const Found& found) {
     return Request{{kRunJobs}, std::move(subject), std::move(run)};
 }
 
-Result<Request> reload(sd_bus_message* /*call*/, const Found& /*found*/) {
-    auto run = []() -> Result<Reply> {
-        return fail(ErrorKind::Unsupported,
-                    "this version of drayd reads its configuration at its start alone: restart it");
+Result<Request> reload(sd_bus_message* /*call*/, const Found& found) {
+    auto run = [objects = found.objects]() -> Result<Reply> {
+        DRAY_TRY(objects->reload());
+        return Done();
     };
     return Request{{kManage}, "the configuration", std::move(run)};
 }

@@ -41,6 +41,12 @@ public:
     /// Called after the number of jobs or of running transfers changed.
     void on_overview(std::function<void()> changed) { overview_ = std::move(changed); }
 
+    /// What Manager.Reload does.
+    void on_reload(std::function<Result<void>()> reload) { reload_ = std::move(reload); }
+    Result<void> reload() const {
+        return reload_ ? reload_() : fail(ErrorKind::Unsupported, "there is no configuration to read anew");
+    }
+
     /// The engine; only while one is shown, which is whenever calls arrive.
     JobEngine& engine() const { return *engine_; }
     Authority& authority() { return authority_; }
@@ -57,8 +63,11 @@ public:
     void device_added(const DeviceEntry& device) override;
     void device_changed(const DeviceEntry& device) override;
     void device_removed(const DeviceEntry& device) override;
+    void store_added(const StoreEntry& store) override;
     void store_changed(const StoreEntry& store) override;
+    void store_removed(const StoreEntry& store) override;
     void transfers_changed() override;
+    void settings_changed() override;
     void problems_changed() override;
 
 private:
@@ -85,6 +94,7 @@ private:
     sd_bus* bus_;
     JobEngine* engine_ = nullptr;
     std::function<void()> overview_;
+    std::function<Result<void>()> reload_;
     Authority authority_;
     /// The Manager's.
     Found root_;

@@ -116,6 +116,8 @@ private:
                  return list_stores(client, output, !is_unchecked_);
              })
             ->add_flag("--no-check", is_unchecked_, "Only list them");
+        verb("reload", "Has drayd read its configuration anew",
+             [](Client& client, const OutputOptions& output) { return reload(client, output); });
     }
 
     void add_job_verbs() {

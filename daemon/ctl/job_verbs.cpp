@@ -161,6 +161,20 @@ Result<int> update_job(const Client& client, const OutputOptions& output, const 
                     fmt::format("Job {} is updated.", options.job));
 }
 
+Result<int> reload(const Client& client, const OutputOptions& output) {
+    const Result<BusMessage> done = client.call(bus::kRootPath, bus::kManagerInterface, "Reload", {}, nullptr);
+    if (done) {
+        say(output, "drayd has read its configuration anew.");
+        return 0;
+    }
+    const Error& error = done.error();
+    if (error.kind() != ErrorKind::InvalidArgument && error.kind() != ErrorKind::Conflict)
+        return fail(Error(error));
+    // Every reason on a line of its own, as a compiler would show them.
+    fmt::print(stderr, "{}\ndrayctl: the new configuration is not taken, the old one is kept.\n", error.text());
+    return 1;
+}
+
 Result<int> assign_device(const Client& client, const OutputOptions& output, const std::string& device,
                           const std::string& job, const std::string& drive) {
     DRAY_LET(const std::string path, client.device_path(device));

@@ -64,6 +64,8 @@ struct UpdateOptions {
 };
 Result<int> update_job(const Client& client, const OutputOptions& output, const UpdateOptions& options);
 /// `drive`: "" when the job has just one that waits.
+/// Every mistake on a line to stderr.
+Result<int> reload(const Client& client, const OutputOptions& output);
 Result<int> assign_device(const Client& client, const OutputOptions& output, const std::string& device,
                           const std::string& job, const std::string& drive);
 

@@ -55,9 +55,13 @@ public:
     virtual void device_added(const DeviceEntry& device) = 0;
     virtual void device_changed(const DeviceEntry& device) = 0;
     virtual void device_removed(const DeviceEntry& device) = 0;
+    virtual void store_added(const StoreEntry& store) = 0;
     virtual void store_changed(const StoreEntry& store) = 0;
+    virtual void store_removed(const StoreEntry& store) = 0;
     /// The number of running transfers.
     virtual void transfers_changed() = 0;
+    /// config() is another one.
+    virtual void settings_changed() = 0;
     /// JobEngine::problems().
     virtual void problems_changed() = 0;
 };

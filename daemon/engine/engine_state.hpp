@@ -128,6 +128,11 @@ struct JobEngine::State {
     Result<void> give_up(Job& job);
     void watch_absences(Job& job);
 
+    // reconfigure.cpp
+    static StoreEntry entry_of(const StoreConfig& store);
+    /// Their names, ready to be read; "" for none.
+    std::string unfinished_jobs_of(const std::string& store) const;
+
     // transfers.cpp: copies.
     void schedule();
     void schedule_soon();

@@ -47,8 +47,6 @@ Result<void> check_diagnostics_path(const std::string& path) {
     return {};
 }
 
-std::string shown_url(const StoreConfig& store) { return store.path.empty() ? "" : "file://" + store.path; }
-
 Result<void> check_manifest(const std::string& manifest, const std::string& hash) {
     DRAY_TRY(check_text("manifest", manifest));
     DRAY_TRY(check_text("manifest-hash", hash));
@@ -79,7 +77,7 @@ void JobEngine::run_children_as(const ChildUsers& users) { state_->child_users =
 Result<void> JobEngine::start() {
     DRAY_LET(std::vector<Job> loaded, state_->catalog.load());
     for (const auto& [name, store] : state_->config.stores)
-        state_->stores[name] = {name, store.type, shown_url(store), true, false, ""};
+        state_->stores[name] = State::entry_of(store);
     for (Job& job : loaded) {
         bool is_changed = false;
         for (Drive& drive : job.drives) {

@@ -123,6 +123,12 @@ public:
     /// `done` is called once, later, with what the check said.
     Result<void> check_store(const std::string& store, std::function<void(Result<void>)> done);
 
+    // The configuration is the caller's, who puts another one in its place between these two.
+    /// Why `next` cannot be, as sentences: stores that unfinished jobs need.
+    std::vector<std::string> obstacles_to(const Config& next) const;
+    /// Acts by what is in `config` now; `before` is what was in it.
+    void reconfigured(const Config& before);
+
     // Device sources report here.
     void device_present(const Device& device);
     void device_removed(const std::string& id);

@@ -25,7 +25,10 @@ bool is_of_device(const std::string& kind) { return kind == "Busy"; }
 }  // namespace
 
 void JobEngine::State::set_reachable(const std::string& store, const Result<void>& result) {
-    StoreEntry& entry = stores[store];
+    const auto found = stores.find(store);
+    if (found == stores.end())
+        return;  // taken out of the configuration meanwhile
+    StoreEntry& entry = found->second;
     entry.is_reachable = result.has_value();
     entry.problem = result ? "" : result.error().text();
     observer.store_changed(entry);

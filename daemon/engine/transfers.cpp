@@ -191,7 +191,11 @@ Result<std::unique_ptr<TransferLink>> JobEngine::State::start_process(const Job&
     if (device != nullptr) {
         SecretBytes key;
         if (drive.has_key) {
-            DRAY_LET(key, catalog.read_key(job, drive));
+            Result<SecretBytes> read = catalog.read_key(job, drive);
+            // Not Denied, which would be the store's, and would be tried again and again.
+            if (!read)
+                return fail(ErrorKind::Internal, "{}", read.error().text());
+            key = *std::move(read);
         }
         DRAY_LET(start.key, make_sealed_memfd("dray-key", key.bytes()));
         devices.count_open(device->device.id);

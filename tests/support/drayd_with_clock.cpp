@@ -74,7 +74,7 @@ int main(int argc, char** argv) {
         return 2;
     sigset_t signals;
     sigemptyset(&signals);
-    for (const int number : {SIGTERM, SIGINT, SIGCHLD})
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD})
         sigaddset(&signals, number);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     (void)std::signal(SIGPIPE, SIG_IGN);
@@ -85,7 +85,8 @@ int main(int argc, char** argv) {
     }
     log::start("drayd", config->log_level);
     const MovedClock clock(argv[4]);
-    auto service = Service::create(std::move(*config), clock, {});
+    auto service = Service::create(std::move(*config), clock, {},
+                                   [file = std::string(argv[2])] { return load_config(file); });
     if (!service) {
         log::error("{}", service.error().text());
         return 1;

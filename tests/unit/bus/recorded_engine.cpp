@@ -198,6 +198,8 @@ unsigned JobEngine::drives_here(const Job& job) const {
 
 unsigned JobEngine::active_transfers() const { return recorded_engine().active_transfers; }
 const Config& JobEngine::config() const { return recorded_engine().config; }
+std::vector<std::string> JobEngine::obstacles_to(const Config& /*next*/) const { return {}; }
+void JobEngine::reconfigured(const Config& /*before*/) {}
 std::vector<std::string> JobEngine::problems() const { return recorded_engine().problems; }
 
 }  // namespace dray

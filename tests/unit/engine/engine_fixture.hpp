@@ -80,8 +80,12 @@ protected:
     void device_added(const DeviceEntry& /*device*/) override {}
     void device_changed(const DeviceEntry& /*device*/) override {}
     void device_removed(const DeviceEntry& /*device*/) override {}
+    void store_added(const StoreEntry& /*store*/) override {}
     void store_changed(const StoreEntry& /*store*/) override {}
+    void store_removed(const StoreEntry& /*store*/) override {}
     void transfers_changed() override {}
+    void settings_changed() override {}
+    void problems_changed() override {}
 
     static constexpr Microseconds kNever = std::chrono::hours(24);
     static constexpr Microseconds kShort = std::chrono::milliseconds(20);

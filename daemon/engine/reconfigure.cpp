@@ -67,7 +67,7 @@ void JobEngine::reconfigured(const Config& before) {
     }
     state.observer.settings_changed();
     // What waited for a store may have got it.
-    state.probe_stores();
+    state.probe_faults();
     state.look_at_clock();
     state.settle();
 }

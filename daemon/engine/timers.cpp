@@ -196,9 +196,7 @@ void JobEngine::State::watch_absences(Job& job) {
             continue;
         drive.overdue = is_away ? clock.now() + config.lifecycle.overdue : TimePoint();
         if (!is_away && was_missed) {
-            drive.is_faulted = false;
-            drive.fault_reason.clear();
-            drive.fault_kind.clear();
+            mend(job, drive);
             log::info("job {}, drive {} is back", job.name, drive.serial);
         }
         save_or_log(job);

@@ -16,6 +16,7 @@
 #include "daemon/engine/device_book.hpp"
 #include "daemon/engine/job_engine.hpp"
 #include "daemon/engine/rate_meter.hpp"
+#include "daemon/engine/store_memory.hpp"
 #include "daemon/engine/transfer_process.hpp"
 #include "daemon/model/deadline.hpp"
 
@@ -139,7 +140,7 @@ struct JobEngine::State {
     Result<void> start_copy(Job& job, Drive& drive, const DeviceEntry& device);
     Result<std::unique_ptr<TransferLink>> start_process(const Job& job, Drive& drive, Copy& copy,
                                                            const DeviceEntry* device);
-    Result<transfer::Task> task_for(const Job& job, const Drive& drive, transfer::TaskKind kind) const;
+    Result<transfer::Task> task_for(const Job& job, const Drive& drive, transfer::TaskKind kind);
     /// Clears up after a drive that will not go on, then ends it so. Its log is waited for, whatever the store says,
     /// unless somebody has given the drive up.
     void abandon(Job& job, Drive& drive, const std::string& status, const std::string& outcome,
@@ -175,6 +176,7 @@ struct JobEngine::State {
     /// By folded name.
     std::map<std::string, std::unique_ptr<Job>> jobs;
     std::map<std::string, StoreEntry> stores;
+    StoreMemory store_memory{config.state_directory};
     DeviceBook devices;
     std::map<std::string, std::unique_ptr<Copy>> copies;
     std::map<std::string, std::unique_ptr<Check>> checks;

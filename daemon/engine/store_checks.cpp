@@ -51,6 +51,7 @@ Result<void> JobEngine::State::check_store(const std::string& store, std::functi
     start.programs = programs;
     start.task.kind = TaskKind::CheckStore;
     start.task.store = configured->second;
+    start.task.store_identity = store_memory.identity(configured->second);
     start.users = child_users;
     Check* raw = check.get();
     DRAY_LET(check->process,
@@ -77,6 +78,8 @@ void JobEngine::State::check_ended(const std::string& store) {
         result = fail(ErrorKind::Unreachable, "store \"{}\" did not answer within 20 s", store);
     else if (check->report->ending != Ending::Finished)
         result = fail(check->report->kind, "{}", check->report->message);
+    if (const auto configured = config.stores.find(store); result && configured != config.stores.end())
+        store_memory.remember(configured->second, check->report->store_identity);
     set_reachable(store, result);
     check->done(std::move(result));
 }

@@ -155,7 +155,7 @@ void JobEngine::State::schedule() {
     }
 }
 
-Result<transfer::Task> JobEngine::State::task_for(const Job& job, const Drive& drive, TaskKind kind) const {
+Result<transfer::Task> JobEngine::State::task_for(const Job& job, const Drive& drive, TaskKind kind) {
     const auto store = config.stores.find(job.store);
     if (store == config.stores.end())
         return fail(ErrorKind::NotFound, "store \"{}\" of job {} is not in the configuration", job.store, job.name);
@@ -164,6 +164,7 @@ Result<transfer::Task> JobEngine::State::task_for(const Job& job, const Drive& d
     task.job = job.name;
     task.serial = drive.serial;
     task.store = store->second;
+    task.store_identity = store_memory.identity(store->second);
     task.manifest = drive.manifest;
     task.manifest_hash = drive.manifest_hash;
     task.volume_id = drive.volume_id;
@@ -253,7 +254,9 @@ void JobEngine::State::heard(const std::string& key, const transfer::FromTransfe
     Copy& copy = *found->second;
     std::visit(
         Overloaded{
-            [&](const transfer::UnlockWanted&) {
+            [&](const transfer::UnlockWanted& wanted) {
+                if (const auto store = config.stores.find(job->store); store != config.stores.end())
+                    store_memory.remember(store->second, wanted.store_identity);
                 copy.wants_unlock = true;
                 grant_unlock();
             },

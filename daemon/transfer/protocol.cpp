@@ -43,8 +43,8 @@ Counters take_counters(WireReader& in) {
 
 void put(WireWriter& out, const Task& task) {
     put_enum(out, task.kind);
-    for (const std::string* text : {&task.job, &task.serial, &task.store.name, &task.store.type,
-                                    &task.store.path, &task.manifest, &task.manifest_hash, &task.volume_id,
+    for (const std::string* text : {&task.job, &task.serial, &task.store.name, &task.store.type, &task.store.path,
+                                    &task.store_identity, &task.manifest, &task.manifest_hash, &task.volume_id,
                                     &task.diagnostics_path, &task.directory, &task.status})
         put_text(out, *text);
     out.boolean(task.is_verbose_log);
@@ -61,8 +61,8 @@ Task take_task(WireReader& in) {
     Task task;
     task.kind = in.enumerator<TaskKind>(kTaskKinds);
     for (std::string* text : {&task.job, &task.serial, &task.store.name, &task.store.type, &task.store.path,
-                              &task.manifest, &task.manifest_hash, &task.volume_id, &task.diagnostics_path,
-                              &task.directory, &task.status})
+                              &task.store_identity, &task.manifest, &task.manifest_hash, &task.volume_id,
+                              &task.diagnostics_path, &task.directory, &task.status})
         *text = in.text(kMaxText);
     task.is_verbose_log = in.boolean();
     task.backup_manifest = in.boolean();
@@ -79,8 +79,8 @@ void put(WireWriter& out, const Report& report) {
     put_enum(out, report.ending);
     put_enum(out, report.kind);
     put(out, report.counters);
-    for (const std::string* text : {&report.status, &report.message, &report.volume_id, &report.error_log_uri,
-                                    &report.verbose_log_uri, &report.manifest_uri})
+    for (const std::string* text : {&report.status, &report.message, &report.store_identity, &report.volume_id,
+                                    &report.error_log_uri, &report.verbose_log_uri, &report.manifest_uri})
         put_text(out, *text);
 }
 
@@ -89,8 +89,8 @@ Report take_report(WireReader& in) {
     report.ending = in.enumerator<Ending>(kEndings);
     report.kind = in.enumerator<ErrorKind>(kErrorKinds);
     report.counters = take_counters(in);
-    for (std::string* text : {&report.status, &report.message, &report.volume_id, &report.error_log_uri,
-                              &report.verbose_log_uri, &report.manifest_uri})
+    for (std::string* text : {&report.status, &report.message, &report.store_identity, &report.volume_id,
+                              &report.error_log_uri, &report.verbose_log_uri, &report.manifest_uri})
         *text = in.text(kMaxText);
     return report;
 }
@@ -110,7 +110,7 @@ ToTransfer take_to(WireReader& in) {
 
 FromTransfer take_from(WireReader& in) {
     switch (static_cast<FromTag>(in.u8())) {
-        case FromTag::UnlockWanted: return UnlockWanted{};
+        case FromTag::UnlockWanted: return UnlockWanted{in.text(kMaxText)};
         case FromTag::Unlocked: {
             Unlocked unlocked;
             unlocked.volume_type = in.text(kMaxText);
@@ -161,7 +161,10 @@ std::vector<std::byte> encode(const ToTransfer& message) {
 std::vector<std::byte> encode(const FromTransfer& message) {
     WireWriter out;
     std::visit(Overloaded{
-                   [&](const UnlockWanted&) { put_enum(out, FromTag::UnlockWanted); },
+                   [&](const UnlockWanted& wanted) {
+                       put_enum(out, FromTag::UnlockWanted);
+                       put_text(out, wanted.store_identity);
+                   },
                    [&](const Unlocked& unlocked) {
                        put_enum(out, FromTag::Unlocked);
                        put_text(out, unlocked.volume_type);

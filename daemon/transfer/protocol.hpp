@@ -39,6 +39,8 @@ struct Task {
     std::string job;
     std::string serial;
     StoreConfig store;
+    /// What the store said of itself when it was last used; "" the first time.
+    std::string store_identity;
     std::string manifest;
     std::string manifest_hash;
     /// Unless empty: the volume must have this identifier.
@@ -71,7 +73,9 @@ struct Stop {};
 using ToTransfer = std::variant<Task, UnlockGranted, Drain, Stop>;
 
 /// Ready to unlock; waits for UnlockGranted.
-struct UnlockWanted {};
+struct UnlockWanted {
+    std::string store_identity;
+};
 /// The drive is open. Frees the turn.
 struct Unlocked {
     std::string volume_type;
@@ -112,6 +116,8 @@ struct Report {
     std::string status;
     ErrorKind kind = ErrorKind::Internal;
     std::string message;
+    /// Of CheckStore alone; an import tells it with UnlockWanted.
+    std::string store_identity;
     Counters counters;
     std::string volume_id;
     std::string error_log_uri;

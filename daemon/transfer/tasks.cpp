@@ -90,7 +90,7 @@ private:
         if (!lock)
             return faulted(lock.error());
         // A store that cannot be used is worth knowing before anything is derived and read.
-        Result<std::unique_ptr<store::BlobStore>> store = store::open_store(task_.store);
+        Result<std::unique_ptr<store::BlobStore>> store = store::open_store(task_.store, task_.store_identity);
         if (!store)
             return faulted(store.error());
         store_ = *std::move(store);
@@ -101,7 +101,7 @@ private:
     }
 
     Step unlock() {
-        around_.engine.send(UnlockWanted{});
+        around_.engine.send(UnlockWanted{store_->identity()});
         if (!around_.control.wait_for_unlock())
             return stopped();
         std::string status;
@@ -242,7 +242,7 @@ private:
 Result<Report> abandon(const Surroundings& around) {
     const Task& task = around.task;
     DRAY_LET(const FileDescriptor lock, lock_directory(around));
-    DRAY_LET(const std::unique_ptr<store::BlobStore> store, store::open_store(task.store));
+    DRAY_LET(const std::unique_ptr<store::BlobStore> store, store::open_store(task.store, task.store_identity));
     const Reports reports(task, *store, around.clock);
     Report report;
     report.status = task.status;
@@ -298,9 +298,13 @@ Report run_abandon(const Surroundings& around) {
 }
 
 Report run_check(const Surroundings& around) {
-    Result<std::unique_ptr<store::BlobStore>> store = store::open_store(around.task.store);
+    Result<std::unique_ptr<store::BlobStore>> store = store::open_store(around.task.store, around.task.store_identity);
     Result<void> checked = store ? (*store)->check() : fail(Error(store.error()));
-    return checked ? Report() : faulted(checked.error());
+    if (!checked)
+        return faulted(checked.error());
+    Report report;
+    report.store_identity = (*store)->identity();
+    return report;
 }
 
 }  // namespace dray::transfer

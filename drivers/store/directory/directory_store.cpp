@@ -66,9 +66,22 @@ Result<std::string> identity_of(const std::string& root) {
     return "directory:" + document["identity"].get<std::string>();
 }
 
+/// What was not mounted is an empty directory, and everything would go onto the disk below it without a word.
+Result<void> refuse_an_empty_mount_point(const StoreConfig& config) {
+    struct stat status {};
+    if (::stat(config.path.c_str(), &status) != 0 || ::stat((config.path + "/.dray").c_str(), &status) == 0)
+        return {};
+    return fail(ErrorKind::Unreachable,
+                "store \"{}\": there was a store in {} before, and nothing of it is there now; mount what belongs there. "
+                "If it is to begin anew, make the directory {}/.dray", config.name, config.path, config.path);
+}
+
 }  // namespace
 
-Result<std::unique_ptr<BlobStore>> DirectoryStore::open(const StoreConfig& config) {
+Result<std::unique_ptr<BlobStore>> DirectoryStore::open(const StoreConfig& config,
+                                                          const std::string& known_identity) {
+    if (!known_identity.empty())
+        DRAY_TRY(refuse_an_empty_mount_point(config));
     DRAY_LET(DirectoryLayout layout, DirectoryLayout::open(config.name, config.path));
     std::unique_ptr<DirectoryStore> store(new DirectoryStore(config, std::move(layout)));
     const auto open_lock = [&](const char* path, int access) -> Result<FileDescriptor> {

@@ -16,7 +16,9 @@ namespace dray::store {
 
 class DirectoryStore : public BlobStore {
 public:
-    static Result<std::unique_ptr<BlobStore>> open(const StoreConfig& config);
+    /// As open_store() says.
+    static Result<std::unique_ptr<BlobStore>> open(const StoreConfig& config,
+                                                   const std::string& known_identity = {});
 
     std::string identity() const override { return identity_; }
     std::string uri(const BlobName& name) const override;

@@ -154,5 +154,24 @@ TEST_F(DirectoryStoreDisk, NoticesThatAnotherDirectoryIsInItsPlace) {
     EXPECT_EQ(kind_of(store().check()), "success");
 }
 
+TEST_F(DirectoryStoreDisk, IsNotBegunAnewWhereOneWasBefore) {
+    const std::string identity = store().identity();
+    const fs::path mount_point = root() / "mount-point";
+    fs::create_directory(mount_point);
+    // lost+found and the like do not make a store of it.
+    fs::create_directory(mount_point / "lost+found");
+    const auto refused = open_store(config_of(mount_point), identity);
+    ASSERT_EQ(kind_of(refused), "Unreachable");
+    EXPECT_NE(refused.error().text().find("mount what belongs there"), std::string::npos) << refused.error().text();
+    EXPECT_FALSE(fs::exists(mount_point / ".dray")) << "what was refused makes nothing";
+    EXPECT_EQ(kind_of(open_store(config_of(root() / "nowhere"), identity)), "NotFound");
+    // The operator's word, and a kill during the first use, leave this.
+    fs::create_directory(mount_point / ".dray");
+    const auto anew = open_store(config_of(mount_point), identity);
+    ASSERT_EQ(kind_of(anew), "success");
+    EXPECT_NE((*anew)->identity(), identity);
+    EXPECT_EQ(kind_of(open_store(config_of(root()), identity)), "success");
+}
+
 }  // namespace
 }  // namespace dray::store

@@ -14,6 +14,7 @@ Task full_task() {
     task.job = "lyon-17";
     task.serial = "WD-1";
     task.store = {"vault", "directory", "/srv/vault"};
+    task.store_identity = "directory:77";
     task.manifest = "\\M.xml";
     task.manifest_hash = "0123";
     task.volume_id = "uuid";
@@ -39,6 +40,7 @@ TEST(TransferProtocol, ATaskComesBackAsItWas) {
     EXPECT_EQ(found.kind, task.kind);
     EXPECT_EQ(found.job, task.job);
     EXPECT_EQ(found.store, task.store);
+    EXPECT_EQ(found.store_identity, task.store_identity);
     EXPECT_EQ(found.manifest, task.manifest);
     EXPECT_EQ(found.manifest_hash, task.manifest_hash);
     EXPECT_EQ(found.volume_id, task.volume_id);
@@ -57,6 +59,7 @@ TEST(TransferProtocol, AReportComesBackAsItWasAndTooLongASentenceIsCut) {
     report.ending = Ending::Faulted;
     report.kind = ErrorKind::NoSpace;
     report.message = std::string(5000, 'x');
+    report.store_identity = "directory:77";
     report.counters = {1, 2, 3, 4, 5, 6};
     report.error_log_uri = "file:///x";
     const Result<FromTransfer> decoded = decode_from_transfer(encode(FromTransfer(report)));
@@ -65,6 +68,7 @@ TEST(TransferProtocol, AReportComesBackAsItWasAndTooLongASentenceIsCut) {
     EXPECT_EQ(found.ending, Ending::Faulted);
     EXPECT_EQ(found.kind, ErrorKind::NoSpace);
     EXPECT_EQ(found.message.size(), 4096U);
+    EXPECT_EQ(found.store_identity, report.store_identity);
     EXPECT_EQ(found.counters, report.counters);
     EXPECT_EQ(found.error_log_uri, report.error_log_uri);
 }

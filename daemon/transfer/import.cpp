@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <cstdlib>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -90,6 +91,7 @@ std::optional<Error> Import::sync_failure() const {
 
 Result<CopyEnd> Import::run(const Spool& spool) {
     control_.set_copying();
+    DRAY_TRY(find_begun());
     Result<void> walked;
     Result<void> pumped;
     {
@@ -127,8 +129,27 @@ Result<CopyEnd> Import::run(const Spool& spool) {
     return walked && !was_cut_short_ ? CopyEnd::Done : CopyEnd::Drained;
 }
 
-bool Import::may_begin() const {
-    return !fault_ && !is_gone_ && !control_.is_stopping() && !control_.is_draining_to(DrainMode::Blob);
+// A drain outlives the process: what an earlier one had begun is not begun now.
+bool Import::may_begin(std::uint64_t index) const {
+    return !fault_ && !is_gone_ && !control_.is_stopping() &&
+           (!control_.is_draining_to(DrainMode::Blob) || begun_.contains(index));
+}
+
+// Drained, and what an earlier run had begun may still come: the walk goes on without this blob.
+Result<void> Import::pass_over() {
+    was_cut_short_ = true;
+    if (fault_ || is_gone_ || control_.is_stopping() || begun_.empty())
+        return fail(ErrorKind::Cancelled, "no further blob is begun");
+    return {};
+}
+
+Result<void> Import::find_begun() {
+    DRAY_LET(const std::vector<Upload> uploads, journal_.uploads(true));
+    const std::string prefix = journal_.id() + "-";
+    for (const Upload& upload : uploads)
+        if (upload.id.starts_with(prefix))
+            begun_.insert(std::strtoull(upload.id.c_str() + prefix.size(), nullptr, 10));
+    return {};
 }
 
 bool Import::may_read() const {
@@ -155,11 +176,11 @@ void Import::succeed(BlobWork& work, Bytes bytes) {
 }
 
 Result<void> Import::admit(std::uint64_t index, format::ManifestBlob&& blob) {
-    if (!may_begin())
-        return fail(ErrorKind::Cancelled, "no further blob is begun");
     DRAY_LET(const bool is_old, is_known(index, blob));
     if (is_old)
         return {};
+    if (!may_begin(index))
+        return pass_over();
     auto work = std::make_unique<BlobWork>();
     work->index = index;
     work->blob = std::move(blob);
@@ -177,8 +198,8 @@ Result<void> Import::admit(std::uint64_t index, format::ManifestBlob&& blob) {
     };
     while (is_full() || names_.contains(work->name.path())) {
         DRAY_TRY(pump());
-        if (!may_begin())
-            return fail(ErrorKind::Cancelled, "no further blob is begun");
+        if (!may_begin(index))
+            return pass_over();
     }
     if (Result<std::string> path = format::to_lookup_path(work->blob.file_path); !path) {
         conclude(*work, record_of(*work, outcome_of_path(path.error().kind())));
@@ -276,13 +297,18 @@ Result<void> Import::begin(std::unique_ptr<BlobWork> owned) {
         containers_.insert(owned->name.container);
     }
     DRAY_TRY(fetch_side_files(*owned));
-    if (!may_begin())
-        return fail(ErrorKind::Cancelled, "no further blob is begun");
+    const bool is_wanted = may_begin(owned->index);
+    begun_.erase(owned->index);
+    if (!is_wanted)
+        return pass_over();
     Result<bool> is_ours = was_committed(*owned);
     if (!is_ours)
         return not_begun(*owned, is_ours.error());
     if (*is_ours)
         return {};
+    // Whether it had been committed was to be known, and no more than that.
+    if (!may_read())
+        return pass_over();
     DRAY_LET(const bool is_skipped, is_taken(*owned));
     if (is_skipped)
         return {};
@@ -322,7 +348,9 @@ Result<void> Import::not_begun(BlobWork& work, const Error& error) {
 }
 
 Result<void> Import::begin_upload(BlobWork& work) {
+    // In the journal before anything is in the store: what nobody knows of nobody throws away.
     journal_.record_begin(work.index, work.name.path(), work.blob.is_page_blob);
+    DRAY_TRY(journal_.flush());
     DRAY_LET(const std::vector<std::uint64_t> known, journal_.pieces(work.index));
     store::CreateOptions options = create_options(work);
     options.must_resume = !known.empty();

@@ -137,7 +137,9 @@ private:
     void store_failed(BlobWork& work, const Error& error);
     BlobRecord record_of(const BlobWork& work, format::BlobOutcome outcome) const;
 
-    bool may_begin() const;
+    Result<void> find_begun();
+    bool may_begin(std::uint64_t index) const;
+    Result<void> pass_over();
     bool may_read() const;
     store::CreateOptions create_options(const BlobWork& work) const;
     void count(BlobWork& work, Bytes bytes);
@@ -187,6 +189,8 @@ private:
     std::optional<Result<Bytes>> side_size_;
     std::optional<std::uint64_t> side_request_;
     std::optional<Result<void>> side_read_;
+    /// Blobs that an earlier run had begun and whose turn has not come yet.
+    std::set<std::uint64_t> begun_;
     /// The first failure that ends the copy; nothing new is begun after it.
     std::optional<Error> fault_;
     bool is_gone_ = false;

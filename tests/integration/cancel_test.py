@@ -22,8 +22,13 @@ def opens(lab, serial):
     return None
 
 
+def uploaded(lab):
+    """Bytes that lie in the store without a name."""
+    return sum(path.stat().st_size for path in (lab.vault / ".dray" / "uploads").iterdir())
+
+
 class Cancel(unittest.TestCase):
-    def start_three(self, lab, rng, count=40):
+    def start_three(self, lab, rng, count=200):
         """Three drives, one transfer at a time, the first in mid-copy against a held store."""
         drives, files = [], {}
         for serial in ("A", "B", "C"):
@@ -44,11 +49,22 @@ class Cancel(unittest.TestCase):
         return running, [s for s in ("A", "B", "C") if s != running]
 
     def test_cancel_during_the_first_of_three_drains_it_and_never_opens_the_others(self):
+        self.check_drain()
+
+    def test_the_same_fails_where_a_drain_ends_before_its_drive(self):
+        # The test of the test: with a shorter drain as the site's default the drive in hand does not arrive whole.
+        with self.assertRaisesRegex(AssertionError, "the drive in hand has arrived whole"):
+            self.check_drain("cancel: {drain: piece}\n")
+
+    def check_drain(self, extra=""):
         rng = seed()
-        with Lab(transfers=1) as lab:
+        with Lab(transfers=1, extra=extra) as lab:
             files = self.start_three(lab, rng)
             with lab.held_store() as let_go:
                 running, waiting = self.plug_all(lab)
+                # Really between its first and its last byte: some of it lies in the store, and not all of it.
+                lab.wait(lambda: uploaded(lab) > 0, "content of the first drive to be in the store")
+                self.assertLess(uploaded(lab), sum(map(len, files[running].values())))
                 atime = {s: os.stat(lab.drives / f"{s}.img").st_atime_ns for s in waiting}
                 self.assertEqual(lab.blobs(), {}, "the store is held, so nothing can be there yet")
                 self.assertEqual(opens(lab, running), 1)

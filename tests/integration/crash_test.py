@@ -140,7 +140,11 @@ class KillRun:
 
     def in_journal(self, job, victim):
         """The journal's disk does not answer: pieces go on being put, but not many."""
-        point = self.stop_in(job, (("y", "journal.sqlite-wal"),), "Transferring", self.rng.randrange(2, 8))
+        self.lab.plug("X")
+        self.lab.wait(lambda: self.lab.points.puts(PIECE), "the first piece to be put")
+        self.lab.points.stop_at("y", "journal.sqlite-wal", self.rng.randrange(4), self.rng.random() < 0.5)
+        self.lab.wait(self.lab.points.is_reached, "the journal to be flushed")
+        self.lab.wait_drive(job, "X", "CopyStatus", "Transferring")
         seen = [0, time.monotonic()]
 
         def is_still():
@@ -150,7 +154,7 @@ class KillRun:
             return time.monotonic() - seen[1] > 1
 
         self.lab.wait(is_still, "the puts to wait for the journal")
-        return point, victim
+        return "its flush", victim
 
     def in_commit(self, job, victim):
         return self.stop_in(job, (("r", self.UPLOAD),), "Transferring", self.rng.randrange(self.renames // 2)), victim

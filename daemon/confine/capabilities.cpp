@@ -15,13 +15,13 @@ namespace {
 using Words = std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3>;
 static_assert(_LINUX_CAPABILITY_U32S_3 == 2);
 
-constexpr std::uint64_t joined(std::uint32_t low, std::uint32_t high) {
-    return std::uint64_t{high} << 32 | low;
+constexpr std::uint64_t joined(std::uint32_t first, std::uint32_t second) {
+    return std::uint64_t{second} << 32 | first;
 }
 
-constexpr std::uint32_t half(std::uint64_t set, std::size_t word) {
-    return static_cast<std::uint32_t>(set >> (32 * word));
-}
+constexpr std::uint32_t low(std::uint64_t set) { return static_cast<std::uint32_t>(set); }
+
+constexpr std::uint32_t high(std::uint64_t set) { return static_cast<std::uint32_t>(set >> 32); }
 
 }  // namespace
 
@@ -37,11 +37,9 @@ Result<Capabilities> read_capabilities() {
 
 Result<void> write_capabilities(const Capabilities& capabilities) {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    Words words{};
-    for (std::size_t word = 0; word < words.size(); ++word)
-        words[word] = {.effective = half(capabilities.effective, word),
-                       .permitted = half(capabilities.permitted, word),
-                       .inheritable = half(capabilities.inheritable, word)};
+    const auto& [effective, permitted, inheritable] = capabilities;
+    const Words words{{{.effective = low(effective), .permitted = low(permitted), .inheritable = low(inheritable)},
+                       {.effective = high(effective), .permitted = high(permitted), .inheritable = high(inheritable)}}};
     if (syscall(SYS_capset, &header, words.data()) != 0)
         return fail_errno(errno, "cannot set the capabilities");
     return {};

@@ -46,7 +46,7 @@ Result<void> open_below(int directory, const std::string& path) {
         // Others' files are theirs to open or not; what is removed meanwhile needs nothing.
         if (!file || fstat(file.get(), &status) != 0)
             continue;
-        const std::string place = path + "/" + name;
+        const std::string place = fmt::format("{}/{}", path, name);
         if (S_ISDIR(status.st_mode))
             DRAY_TRY(open_below(file.get(), place));
         if (status.st_uid == geteuid())

@@ -5,6 +5,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -90,6 +91,104 @@ class Udev(unittest.TestCase):
             lab.closing.callback(subprocess.run, ["losetup", "-d", second], capture_output=True)
             lab.ctl("wait", "again", "--timeout", "60")
             self.assertEqual(lab.blobs(), {f"lab/{n}": d for n, d in files.items()})
+
+
+    def attach(self, lab, serial):
+        node = subprocess.run(["losetup", "-f", "--show", lab.shelf / f"{serial}.img"], check=True,
+                              capture_output=True, text=True).stdout.strip()
+        lab.closing.callback(subprocess.run, ["losetup", "-d", node], capture_output=True)
+        return node
+
+    def test_a_storm_of_events_in_mid_copy_disturbs_nothing(self):
+        rng = seed()
+        with running_udevd(), Lab(sources="[udev]", hand_back="at-once") as lab:
+            files = random_files(rng, 30, 200_000)
+            drive = lab.prepare("STORM", make_tree(lab.root / "source", files))
+            lab.start()
+            lab.create("storm", [drive])
+            with lab.held_store() as let_go:
+                node = self.attach(lab, "STORM")
+                lab.wait_drive("storm", "STORM", "CopyStatus", "Transferring")
+                pair = sorted(lab.pair())
+                events = pathlib.Path("/sys/block") / node[5:] / "uevent"
+                for _ in range(40):
+                    events.write_text(rng.choice(["add", "change", "remove", "bind"]))
+                events.write_text("change")
+                subprocess.run(["udevadm", "settle", "--timeout=60"], check=True)
+                device = next(d for d in lab.json("devices") if d["device"] == node)
+                self.assertEqual((device["serial"], device["job"], device["opens"], device["bus"]),
+                                 ("STORM", "storm", 1, "loop"))
+                self.assertEqual(device["size"], (lab.shelf / "STORM.img").stat().st_size)
+                self.assertEqual(sorted(lab.pair()), pair, "the same processes are at work")
+                let_go()
+            lab.ctl("wait", "storm", "--timeout", "120")
+            self.assertEqual(lab.blobs(), {f"lab/{n}": d for n, d in files.items()})
+
+    def test_a_medium_taken_out_in_mid_copy_returns_the_drive_to_received(self):
+        """Its node stays and its size is 0 (rules.md 1)."""
+        rng = seed()
+        with running_udevd(), Lab(sources="[udev]", hand_back="at-once") as lab:
+            files = {f"f{n}": rng.randbytes(8 * MIB) for n in range(4)}
+            drive = lab.prepare("MEDIUM", make_tree(lab.root / "source", files))
+            shutil.copy2(lab.shelf / "MEDIUM.img", lab.shelf / "whole")
+            lab.start()
+            lab.create("medium", [drive])
+            with lab.held_store() as let_go:
+                node = self.attach(lab, "MEDIUM")
+                lab.wait_drive("medium", "MEDIUM", "CopyStatus", "Transferring")
+                os.truncate(lab.shelf / "MEDIUM.img", 0)
+                subprocess.run(["losetup", "-c", node], check=True)
+                lab.wait_drive("medium", "MEDIUM", "Device", "/")
+                let_go()
+                lab.wait_drive("medium", "MEDIUM", "State", "Received")
+            self.assertFalse(lab.drive("medium", "MEDIUM", "Faulted"))
+            subprocess.run(["losetup", "-d", node], check=True)
+            lab.wait(lambda: not pathlib.Path(f"/sys/block/{node[5:]}/loop/backing_file").exists(),
+                     "the kernel to let the device go")
+            shutil.copyfile(lab.shelf / "whole", lab.shelf / "MEDIUM.img")
+            self.attach(lab, "MEDIUM")
+            lab.ctl("wait", "medium", "--timeout", "120")
+            self.assertEqual(lab.blobs(), {f"lab/{n}": d for n, d in files.items()})
+            self.assertEqual(lab.logs("medium")[0].read_text().count("<Blob "), 0, "nothing counts as unreadable")
+
+    def test_one_copy_at_a_time_on_a_bus_that_is_to_take_no_more(self):
+        with running_udevd(), Lab(sources="[udev]", hand_back="at-once") as lab:
+            lab.config.write_text(lab.config.read_text().replace("{max: 4}", "{max: 4, per-bus: 1}"))
+            drives = [lab.prepare(s, make_tree(lab.root / f"source{s}", {f"{s}/a": s.encode()})) for s in ("BUSA", "BUSB")]
+            lab.start()
+            lab.create("bus", drives)
+            with lab.held_store() as let_go:
+                self.attach(lab, "BUSA")
+                lab.wait_drive("bus", "BUSA", "CopyStatus", "Transferring")
+                self.attach(lab, "BUSB")
+                lab.wait_drive("bus", "BUSB", "State", "Received")
+                lab.wait(lambda: lab.drive("bus", "BUSB", "Device") != "/", "the second device")
+                self.assertEqual(lab.get("/org/dray1", "Manager", "ActiveTransfers"), 1)
+                let_go()
+            lab.ctl("wait", "bus", "--timeout", "120")
+
+    def test_two_disks_with_one_serial_are_told_apart_by_a_known_volume(self):
+        with running_udevd(), Lab(sources="[udev]", hand_back="at-once") as lab:
+            drive = lab.prepare("DOCKSER", make_tree(lab.root / "source", {"a": b"content"}))
+            (lab.shelf / "other").mkdir()
+            lab.prepare("OTHER", make_tree(lab.root / "source2", {"b": b"other"}))
+            os.rename(lab.shelf / "OTHER.img", lab.shelf / "other" / "DOCKSER.img")
+            lab.start()
+            other = self.attach(lab, "other/DOCKSER")
+            self.attach(lab, "DOCKSER")
+            lab.wait(lambda: [d["signature"] for d in lab.json("devices") if d["serial"] == "DOCKSER"] ==
+                     ["crypto_LUKS"] * 2, "both to be looked at")
+            lab.create("unknown", [drive])
+            lab.wait(lambda: all("drayctl assign" in d["problem"] for d in lab.json("devices")
+                                 if d["serial"] == "DOCKSER"), "both to wait for assign")
+            lab.ctl("cancel", "unknown")
+            lab.ctl("create", "known", "--store", "vault")
+            lab.ctl("add-drive", "known", "DOCKSER", "--key-file", lab.shelf / "DOCKSER.key", "--manifest",
+                    drive["manifest"], "--manifest-hash", drive["manifest-hash"], "--volume-id", drive["volume-id"])
+            lab.ctl("ship", "known")
+            lab.ctl("wait", "known", "--timeout", "120")
+            self.assertEqual(lab.blobs(), {"lab/a": b"content"})
+            self.assertEqual(next(d["opens"] for d in lab.json("devices") if d["device"] == other), 0)
 
 
 def free_loops(count):

@@ -5,7 +5,11 @@
 #include <gtest/gtest.h>
 #include <umockdev.h>
 
+#include <cstdlib>
+#include <iostream>
+#include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -75,6 +79,14 @@ protected:
         std::string result = path == nullptr ? "" : path;
         g_free(path);
         return result;
+    }
+    void event(const std::string& path, const char* action) {
+        umockdev_testbed_uevent(testbed_.get(), path.c_str(), action);
+    }
+    /// As the kernel does it: the word first, and nothing is left in sysfs when it is heard.
+    void unplug(const std::string& path) {
+        event(path, "remove");
+        umockdev_testbed_remove_device(testbed_.get(), path.c_str());
     }
     void change(const std::string& path, const char* key, const char* value) {
         umockdev_testbed_set_property(testbed_.get(), path.c_str(), key, value);
@@ -191,18 +203,112 @@ TEST_F(UdevMockTest, AMediumTakenOutIsRemovedAndAnUnpluggedDiskToo) {
     const std::string path = add(usb_disk("sda", "17", "USB-0001"));
     ASSERT_TRUE(events_->wait_for("USB-0001"));
     umockdev_testbed_set_attribute(testbed_.get(), path.c_str(), "size", "0");
-    umockdev_testbed_uevent(testbed_.get(), path.c_str(), "change");
+    event(path, "change");
     ASSERT_TRUE(events_->wait_gone("USB-0001"));
     umockdev_testbed_set_attribute(testbed_.get(), path.c_str(), "size", "131072");
-    umockdev_testbed_uevent(testbed_.get(), path.c_str(), "change");
+    event(path, "change");
     ASSERT_TRUE(events_->wait_for("USB-0001"));
-    umockdev_testbed_uevent(testbed_.get(), path.c_str(), "remove");
+    unplug(path);
     ASSERT_TRUE(events_->wait_gone("USB-0001"));
-    umockdev_testbed_uevent(testbed_.get(), path.c_str(), "remove");
     add(usb_disk("sdb", "18", "NEXT"));
     ASSERT_TRUE(events_->wait_for("NEXT"));
     EXPECT_EQ(events_->log,
               (std::vector<std::string>{"+sda_17", "-sda_17", "+sda_17", "-sda_17", "+sdb_18"}));
+}
+
+TEST_F(UdevMockTest, ARemovalOfADiskThatIsThereIsNotBelieved) {
+    start();
+    const std::string path = add(usb_disk("sda", "17", "USB-0001"));
+    ASSERT_TRUE(events_->wait_for("USB-0001"));
+    event(path, "remove");
+    event(path, "remove");
+    // Nor one of the disk that had the name before.
+    umockdev_testbed_set_property(testbed_.get(), path.c_str(), "DISKSEQ", "16");
+    event(path, "remove");
+    add(usb_disk("sdb", "18", "LAST"));
+    ASSERT_TRUE(events_->wait_for("LAST"));
+    EXPECT_EQ(events_->log, (std::vector<std::string>{"+sda_17", "+sdb_18"}));
+}
+
+TEST_F(UdevMockTest, EventsInAnyOrderAndNumberEndWithWhatIsThere) {
+    const unsigned seed = std::getenv("DRAY_TEST_SEED") != nullptr
+                              ? static_cast<unsigned>(std::strtoul(std::getenv("DRAY_TEST_SEED"), nullptr, 10))
+                              : std::random_device{}();
+    std::cout << "seed " << seed << '\n';
+    std::mt19937 random(seed);
+    const auto draw = [&](unsigned below) { return static_cast<unsigned>(random() % below); };
+
+    struct Slot {
+        std::string path;
+        std::string sequence;
+        std::string serial;
+        std::string signature = "crypto_LUKS";
+        bool has_medium = true;
+    };
+    std::map<std::string, Slot> plugged;
+    unsigned sequence = 100;
+    const auto plug_in = [&](const std::string& name) {
+        Slot slot;
+        slot.sequence = std::to_string(++sequence);
+        slot.serial = "SER-" + slot.sequence;
+        slot.path = add(usb_disk(name, slot.sequence, slot.serial));
+        plugged[name] = slot;
+    };
+    const auto any_event = [&](const Slot& slot) {
+        constexpr const char* kActions[] = {"add", "change", "remove", "change", "bind"};
+        // umockdev's socket holds about ten at a time.
+        for (unsigned i = draw(3); i > 0; --i)
+            event(slot.path, kActions[draw(5)]);
+    };
+    start();
+    for (int step = 1; step <= 400; ++step) {
+        const std::string name = "sd" + std::string(1, static_cast<char>('a' + draw(4)));
+        const auto found = plugged.find(name);
+        if (found == plugged.end()) {
+            plug_in(name);
+        } else if (Slot& slot = found->second; draw(4) == 0) {
+            const std::string old = slot.sequence;
+            unplug(slot.path);
+            plugged.erase(found);
+            // The name goes to the next disk at once, and late words of the first one follow.
+            if (draw(2) == 0) {
+                plug_in(name);
+                const Slot& next = plugged[name];
+                umockdev_testbed_set_property(testbed_.get(), next.path.c_str(), "DISKSEQ", old.c_str());
+                any_event(next);
+                umockdev_testbed_set_property(testbed_.get(), next.path.c_str(), "DISKSEQ", next.sequence.c_str());
+            }
+        } else if (draw(3) == 0) {
+            slot.has_medium = !slot.has_medium;
+            umockdev_testbed_set_attribute(testbed_.get(), slot.path.c_str(), "size",
+                                           slot.has_medium ? "131072" : "0");
+            event(slot.path, "change");
+        } else if (draw(2) == 0) {
+            slot.signature = draw(2) == 0 ? "ext4" : "crypto_LUKS";
+            change(slot.path, "ID_FS_TYPE", slot.signature.c_str());
+        }
+        if (const auto now = plugged.find(name); now != plugged.end())
+            any_event(now->second);
+        while (sd_event_run(loop_->get(), 0) > 0) {
+        }
+        if (step % 10 != 0)
+            continue;
+        // All before the marker has been heard when the marker is.
+        const std::string marker = "MARK-" + std::to_string(step);
+        const std::string path = add(usb_disk("sdz", std::to_string(++sequence), marker));
+        ASSERT_TRUE(events_->wait_for(marker));
+        std::map<std::string, std::string> expected;
+        for (const auto& [key, slot] : plugged)
+            if (slot.has_medium)
+                expected[key + "_" + slot.sequence] = slot.serial + " " + slot.signature;
+        std::map<std::string, std::string> known;
+        for (const auto& [id, device] : events_->present)
+            if (device.serial != marker)
+                known[id] = device.serial + " " + device.signature;
+        ASSERT_EQ(known, expected) << "step " << step << ", seed " << seed;
+        unplug(path);
+        ASSERT_TRUE(events_->wait_gone(marker));
+    }
 }
 
 TEST_F(UdevMockTest, AnotherDiskUnderTheSameNameIsAnotherDevice) {

@@ -178,12 +178,16 @@ TEST_F(UdevMonitorTest, AStormOfEventsIsHarmless) {
     EXPECT_EQ(events_->count("-" + id), removals);
     ASSERT_NE(events_->with_serial(serial_), nullptr);
     EXPECT_EQ(*events_->with_serial(serial_), before);
-    // A remove that is not true takes the device away; the next event brings it back.
-    poke("remove");
-    ASSERT_TRUE(events_->wait_gone(serial_));
-    poke("add");
-    ASSERT_TRUE(events_->wait_for(serial_));
-    EXPECT_EQ(events_->with_serial(serial_)->id, id);
+    // Nor does a remove that is not true.
+    for (int i = 0; i < 5; ++i)
+        poke("remove");
+    ASSERT_TRUE(shell("udevadm settle --timeout=60").first);
+    while (sd_event_run(loop_->get(), 0) > 0) {
+    }
+    EXPECT_EQ(events_->count("-" + id), removals);
+    EXPECT_NE(events_->with_serial(serial_), nullptr);
+    poke("add");  // udevd's own memory of it goes with such a word
+    ASSERT_TRUE(shell("udevadm settle --timeout=60").first);
 }
 
 TEST_F(UdevMonitorTest, LostEventsAreMadeUpForByLooking) {

@@ -6,8 +6,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <iostream>
 #include <random>
+#include <stdexcept>
+#include <string>
 
 #include "daemon/base/file.hpp"
 
@@ -89,6 +95,84 @@ TEST(DeviceFile, AnImageCutWhileItIsReadIsCorrupt) {
     bytes.resize(4096);
     EXPECT_EQ(device->read(499712, bytes).error().kind(), ErrorKind::Corrupt);
     EXPECT_TRUE(device->read(4096, bytes));
+}
+
+/// A disk that fails: a loop device with direct reads answers EIO where its file has been cut off meanwhile.
+class FailingDisk {
+public:
+    FailingDisk() : image_("/var/tmp/dray-failing-XXXXXX") {
+        const FileDescriptor file(mkostemp(image_.data(), O_CLOEXEC));
+        if (ftruncate(file.get(), kSize) != 0)
+            throw std::runtime_error("cannot make the image");
+        FILE* pipe = popen(("losetup -f --show --direct-io=on " + image_ + " 2>/dev/null").c_str(), "re");
+        std::array<char, 64> line{};
+        if (fgets(line.data(), line.size(), pipe) != nullptr)
+            node_.assign(line.data(), strcspn(line.data(), "\n"));
+        pclose(pipe);
+        if (node_.empty())
+            return;
+        // Cut first: nothing of it may be in a cache.
+        device_ = *DeviceFile::open(FileDescriptor(::open(node_.c_str(), O_RDONLY | O_CLOEXEC)));
+    }
+    FailingDisk(const FailingDisk&) = delete;
+    FailingDisk& operator=(const FailingDisk&) = delete;
+    ~FailingDisk() {
+        device_.reset();
+        if (!node_.empty())
+            (void)!system(("losetup -d " + node_).c_str());
+        unlink(image_.c_str());
+    }
+    static constexpr off_t kSize = 8 * 1024 * 1024;
+
+    bool is_there() const { return device_ != nullptr && device_->is_direct(); }
+    void cut_at(off_t size) const { ASSERT_EQ(truncate(image_.c_str(), size), 0); }
+    /// As when a card is taken out of its reader: the node stays and has no bytes.
+    void take_medium_out() const {
+        cut_at(0);
+        ASSERT_EQ(system(("losetup -c " + node_).c_str()), 0);
+    }
+    ErrorKind kind_at(Bytes offset, std::size_t length = 4096) const {
+        std::vector<std::byte> bytes(length);
+        const Result<void> read = device_->read(offset, bytes);
+        return read ? ErrorKind::Cancelled : read.error().kind();
+    }
+
+private:
+    std::string image_;
+    std::string node_;
+    std::unique_ptr<DeviceFile> device_;
+};
+
+constexpr ErrorKind kNone = ErrorKind::Cancelled;
+
+TEST(DeviceFile, AnUnreadablePlaceIsNoLostDiskAndItsReadableNeighboursAreRead) {
+    const FailingDisk disk;
+    if (!disk.is_there())
+        GTEST_SKIP() << "loop devices with direct reads need root";
+    EXPECT_EQ(disk.kind_at(6 * kMiB), kNone);
+    disk.cut_at(6 * kMiB);
+    EXPECT_EQ(disk.kind_at(7 * kMiB), ErrorKind::Internal) << "the first block answers";
+    EXPECT_EQ(disk.kind_at(6 * kMiB - 4096), kNone);
+    EXPECT_EQ(disk.kind_at(5 * kMiB, 2 * kMiB), ErrorKind::Internal);
+    EXPECT_EQ(disk.kind_at(4 * kMiB, 2 * kMiB), kNone);
+}
+
+TEST(DeviceFile, ADiskThatAnswersNowhereIsGone) {
+    const FailingDisk disk;
+    if (!disk.is_there())
+        GTEST_SKIP() << "loop devices with direct reads need root";
+    disk.cut_at(0);
+    EXPECT_EQ(disk.kind_at(kMiB), ErrorKind::Gone);
+    EXPECT_EQ(disk.kind_at(0), ErrorKind::Gone);
+}
+
+TEST(DeviceFile, ADiskWhoseMediumIsTakenOutIsGone) {
+    const FailingDisk disk;
+    if (!disk.is_there())
+        GTEST_SKIP() << "loop devices with direct reads need root";
+    disk.take_medium_out();
+    EXPECT_EQ(disk.kind_at(kMiB), ErrorKind::Gone) << "not: the drive is too short";
+    EXPECT_EQ(disk.kind_at(kMiB, 2 * kMiB), ErrorKind::Gone);
 }
 
 TEST(DeviceFile, OpenForReadingItRefusesToWrite) {

@@ -16,8 +16,8 @@ class UploadsTest : public test::CopyTest {
 protected:
     /// A copy of one large blob that is stopped when some of its pieces are in the store.
     void copy_half() {
-        add("large", random(8 * kMiB), 64 * kKiB);
-        ring_ = 4 * kMiB;
+        add("large", random(32 * kMiB), 64 * kKiB);
+        ring_ = 16 * kMiB;
         const Copied copied = copy([this](test::FakeDrive&, Control& control) {
             faults_.after = [this, &control](const std::string& operation, const std::string&, Bytes) {
                 if (operation == "put" && ++puts_ == 20)

@@ -153,8 +153,12 @@ Result<void> CopyLogWriter::blob(const LogBlob& entry) {
                         to_string(entry.disposition), to_string(blob.disposition));
     DRAY_TRY(sink_(text));
     DRAY_TRY(pieces(entry));
-    DRAY_TRY(side_file("Metadata", blob.metadata, entry.metadata));
-    DRAY_TRY(side_file("Properties", blob.properties, entry.properties));
+    // Nobody came as far as the side files of a blob that failed before.
+    std::optional<SideFileOutcome> otherwise;
+    if (is_whole_failure(entry.outcome))
+        otherwise = SideFileOutcome::Cancelled;
+    DRAY_TRY(side_file("Metadata", blob.metadata, entry.metadata ? entry.metadata : otherwise));
+    DRAY_TRY(side_file("Properties", blob.properties, entry.properties ? entry.properties : otherwise));
     return sink_("  </Blob>\n");
 }
 

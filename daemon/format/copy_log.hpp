@@ -77,6 +77,8 @@ struct LogBlob {
     /// One per piece of the manifest. Empty means all Completed; all Cancelled where the outcome is
     /// neither Completed nor CompletedWithErrors; and none at all where the blob was Skipped.
     std::vector<PieceOutcome> pieces;
+    /// Where the manifest names a file and nothing is said here: Cancelled if the outcome is neither Completed nor
+    /// CompletedWithErrors, else left out.
     std::optional<SideFileOutcome> metadata;
     std::optional<SideFileOutcome> properties;
 };

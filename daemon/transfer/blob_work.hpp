@@ -4,6 +4,7 @@
 // Touched by the reading thread alone, but for what a lane was handed.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
@@ -25,7 +26,14 @@ format::BlobOutcome outcome_of_open(ErrorKind kind);
 struct BlobWork {
     std::uint64_t index = 0;
     format::ManifestBlob blob;
+    /// What it is to be called: the manifest's name, or the one reserved for it.
     BlobName name;
+    /// The n of the rename rule that `name` has; 1: the manifest's name.
+    unsigned number = 1;
+    /// Names that nobody else may have meanwhile.
+    std::vector<std::string> held_names;
+    /// Place of its reservation in the journal; 0: it has none.
+    std::uint64_t reservation = 0;
     /// The number dray-drive knows its file by.
     std::uint32_t file = 0;
     std::optional<Bytes> file_size;
@@ -47,8 +55,10 @@ struct BlobWork {
     bool is_finishing = false;
     /// What could not be read counts as such: it was tried twice, and the device is there (rules.md 1).
     bool is_confirmed = false;
-    /// The store does not want this blob; it ends when nothing of it is under way any more.
-    bool is_refused = false;
+    /// Set once the store does not want this blob; it ends when nothing of it is under way any more.
+    std::optional<format::BlobOutcome> refusal;
+    /// A store's call on a lane threw; the blob is given up.
+    std::atomic<bool> has_thrown = false;
     /// What has come of pieces in several parts: the hash so far, and where the next part begins.
     struct Partial {
         hash::Md5Stream stream;
@@ -74,6 +84,13 @@ struct BlobWork {
         if (name.path() != blob.blob_path)
             return format::DispositionOutcome::Renamed;
         return has_replaced ? format::DispositionOutcome::Overwritten : format::DispositionOutcome::Created;
+    }
+    /// Whether any piece has come to this end.
+    bool has_piece(format::PieceOutcome outcome) const {
+        for (const auto& piece : pieces)
+            if (piece == outcome)
+                return true;
+        return false;
     }
     bool has_bad_piece() const {
         for (const auto& piece : pieces)

@@ -14,7 +14,6 @@ namespace dray::transfer {
 namespace {
 
 using format::BlobOutcome;
-using format::DispositionOutcome;
 using format::PieceOutcome;
 
 /// Blobs in flight: enough small ones to keep every lane busy while as many are being read.
@@ -24,6 +23,9 @@ constexpr std::size_t kMaxPieces = 200'000;
 /// Pieces may be put of which the journal has not said so yet: at most so many come twice after a kill, beside those
 /// that are being put.
 constexpr std::uint64_t kMaxUnrecorded = 128;
+/// Blobs whose names are looked up ahead of their turn, and their pieces.
+constexpr std::size_t kMaxAwaited = 64;
+constexpr std::size_t kMaxPiecesAwaited = 20'000;
 constexpr Bytes kSyncBytes = 64 * kMiB;
 constexpr auto kSyncInterval = std::chrono::seconds(1);
 /// A file system may stamp a rename with a coarser clock than the one the intent was taken from.
@@ -98,6 +100,10 @@ Result<CopyEnd> Import::run(const Spool& spool) {
         const std::jthread syncer([this](const std::stop_token& stop) { keep_synced(stop); });
         walked = spool.walk(
             [this](std::uint64_t index, format::ManifestBlob&& blob) { return admit(index, std::move(blob)); });
+        while (walked && !awaited_.empty())
+            walked = begin_first();
+        // Those whose turn has not come were not touched.
+        awaited_.clear();
         // Without dray-drive nothing that is asked of it comes to an end.
         if (!walked && walked.error().kind() == ErrorKind::Internal)
             pumped = fail(Error(walked.error()));
@@ -191,25 +197,62 @@ Result<void> Import::admit(std::uint64_t index, format::ManifestBlob&& blob) {
         return {};
     }
     work->name = *std::move(name);
-    // Equal BlobPaths run one after the other, so that the first in the document is the first in the store.
-    const auto is_full = [&] {
-        return works_.size() >= kMaxBlobs ||
-               (!works_.empty() && pieces_in_hand_ + work->pieces.size() > kMaxPieces);
-    };
-    while (is_full() || names_.contains(work->name.path())) {
-        DRAY_TRY(pump());
-        if (!may_begin(index))
-            return pass_over();
-    }
     if (Result<std::string> path = format::to_lookup_path(work->blob.file_path); !path) {
         conclude(*work, record_of(*work, outcome_of_path(path.error().kind())));
         return {};
     }
-    return begin(std::move(work));
+    Awaited awaited;
+    std::optional<std::string> reserved;
+    if (!journal_.is_new()) {
+        DRAY_LET(reserved, journal_.reservation(index));
+    }
+    const bool is_rename = work->blob.disposition == format::Disposition::Rename;
+    if (reserved && is_rename) {
+        DRAY_LET(work->name, parse_blob_path(*reserved));
+    } else if (!reserved && (is_rename || (work->blob.disposition == format::Disposition::NoOverwrite && !work->is_whole()))) {
+        awaited.lookup = look_up(*work, 1);
+    }
+    pieces_awaited_ += work->pieces.size();
+    awaited.work = std::move(work);
+    awaited_.push_back(std::move(awaited));
+    const auto is_ready = [&] {
+        const Awaited& first = awaited_.front();
+        return (!first.lookup || first.lookup->found) && !is_full_with(*first.work) &&
+               !names_.has(first.work->blob.blob_path);
+    };
+    while (!awaited_.empty() &&
+           (awaited_.size() > kMaxAwaited || pieces_awaited_ > kMaxPiecesAwaited || is_ready()))
+        DRAY_TRY(begin_first());
+    return {};
+}
+
+bool Import::is_full_with(const BlobWork& work) const {
+    return works_.size() >= kMaxBlobs || (!works_.empty() && pieces_in_hand_ + work.pieces.size() > kMaxPieces);
+}
+
+// Equal BlobPaths run one after the other, so that the first in the document is the first in the store.
+Result<void> Import::begin_first() {
+    Awaited& first = awaited_.front();
+    for (;;) {
+        if (!may_begin(first.work->index)) {
+            pieces_awaited_ -= first.work->pieces.size();
+            awaited_.pop_front();
+            return pass_over();
+        }
+        if (!is_full_with(*first.work) && (!first.lookup || first.lookup->found) && hold_names(first))
+            break;
+        DRAY_TRY(pump());
+    }
+    pieces_awaited_ -= first.work->pieces.size();
+    Awaited awaited = std::move(first);
+    awaited_.pop_front();
+    return begin(std::move(awaited));
 }
 
 // Blobs that an earlier run has ended count, so that what is done never falls.
 Result<bool> Import::is_known(std::uint64_t index, const format::ManifestBlob& blob) {
+    if (journal_.is_new())
+        return false;
     DRAY_LET(const std::optional<BlobRecord> record, journal_.blob(index));
     if (!record)
         return false;
@@ -223,6 +266,8 @@ Result<bool> Import::is_known(std::uint64_t index, const format::ManifestBlob& b
 // After a commit with an unknown outcome the blob itself tells (rules.md 15): what has the length, the properties
 // and metadata and, byte for byte, the content that the commit was to make, and is not older, is ours.
 Result<bool> Import::was_committed(BlobWork& work) {
+    if (journal_.is_new())
+        return false;
     DRAY_LET(const std::optional<Intent> intent, journal_.intent(work.index));
     if (!intent)
         return false;
@@ -244,7 +289,7 @@ Result<bool> Import::was_committed(BlobWork& work) {
     }
     work.name = *std::move(name);
     BlobRecord record =
-        record_of(work, work.has_bad_piece() ? BlobOutcome::CompletedWithErrors : BlobOutcome::Completed);
+        record_of(work, work.has_bad_piece() ? BlobOutcome::CompletedWithErrors : BlobOutcome::Completed, true);
     record.disposition = work.disposition_outcome(intent->replaces);
     conclude(work, std::move(record));
     return true;
@@ -277,20 +322,23 @@ Result<bool> Import::has_content(BlobWork& work, const BlobName& name) {
     return true;
 }
 
-// What would be skipped in the end need not be read: worth a look for anything but small blobs.
-Result<bool> Import::is_taken(BlobWork& work) {
-    if (work.blob.disposition != format::Disposition::NoOverwrite || work.is_whole())
-        return false;
-    const Result<store::BlobStatus> found = store_.stat(work.name);
-    if (!found)
-        return false;
-    BlobRecord record = record_of(work, BlobOutcome::Completed);
-    record.disposition = DispositionOutcome::Skipped;
-    conclude(work, std::move(record));
-    return true;
-}
-
-Result<void> Import::begin(std::unique_ptr<BlobWork> owned) {
+Result<void> Import::begin(Awaited awaited) {
+    std::unique_ptr<BlobWork> owned = std::move(awaited.work);
+    // What would be skipped in the end, or finds no name, need not be read.
+    if (awaited.lookup && !*awaited.lookup->found) {
+        const Error& error = awaited.lookup->found->error();
+        begun_.erase(owned->index);
+        if (error.kind() == ErrorKind::Cancelled) {
+            release_names(*owned);
+            return pass_over();
+        }
+        if (error.kind() != ErrorKind::Exists)
+            return not_begun(*owned, error);
+        conclude(*owned, owned->blob.disposition == format::Disposition::Rename
+                             ? record_of(*owned, BlobOutcome::RenameFailed)
+                             : record_of_skipped(*owned));
+        return {};
+    }
     if (!containers_.contains(owned->name.container)) {
         if (Result<void> made = store_.ensure_container(owned->name.container); !made)
             return not_begun(*owned, made.error());
@@ -299,24 +347,24 @@ Result<void> Import::begin(std::unique_ptr<BlobWork> owned) {
     DRAY_TRY(fetch_side_files(*owned));
     const bool is_wanted = may_begin(owned->index);
     begun_.erase(owned->index);
-    if (!is_wanted)
+    if (!is_wanted) {
+        release_names(*owned);
         return pass_over();
+    }
     Result<bool> is_ours = was_committed(*owned);
     if (!is_ours)
         return not_begun(*owned, is_ours.error());
     if (*is_ours)
         return {};
     // Whether it had been committed was to be known, and no more than that.
-    if (!may_read())
+    if (!may_read()) {
+        release_names(*owned);
         return pass_over();
-    DRAY_LET(const bool is_skipped, is_taken(*owned));
-    if (is_skipped)
-        return {};
+    }
     BlobWork& work = *owned;
     work.file = free_files_.back();
     free_files_.pop_back();
     open_files_[work.file] = &work;
-    names_.insert(work.name.path());
     pieces_in_hand_ += work.pieces.size();
     works_[work.index] = std::move(owned);
     progress_.set_file(work.blob.file_path);
@@ -332,7 +380,7 @@ Result<void> Import::begin(std::unique_ptr<BlobWork> owned) {
         if (work.pieces[piece])
             continue;  // put by an earlier run
         DRAY_TRY(issue_piece(work, piece));
-        if (!may_read())
+        if (!may_read() || work.refusal)
             break;
     }
     work.is_issued = true;
@@ -343,7 +391,7 @@ Result<void> Import::begin(std::unique_ptr<BlobWork> owned) {
 Result<void> Import::not_begun(BlobWork& work, const Error& error) {
     store_failed(work, error);
     if (!fault_)
-        conclude(work, record_of(work, BlobOutcome::BlobRequestFailed));
+        conclude(work, record_of(work, work.refusal.value_or(BlobOutcome::BlobRequestFailed)));
     return {};
 }
 
@@ -354,7 +402,8 @@ Result<void> Import::begin_upload(BlobWork& work) {
     DRAY_LET(const std::vector<std::uint64_t> known, journal_.pieces(work.index));
     store::CreateOptions options = create_options(work);
     options.must_resume = !known.empty();
-    Result<std::unique_ptr<store::BlobWriter>> writer = store_.create(work.name, options, control_.stop_token());
+    Result<std::unique_ptr<store::BlobWriter>> writer =
+        guarded(work, [&] { return store_.create(work.name, options, control_.stop_token()); });
     if (!writer && options.must_resume && writer.error().kind() == ErrorKind::NotFound) {
         // A commit whose blob is gone again, or an upload that was thrown away: its pieces have to come again.
         DRAY_TRY(journal_.forget_pieces(work.index));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <deque>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -12,6 +13,8 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "daemon/base/clock.hpp"
@@ -20,6 +23,7 @@
 #include "daemon/transfer/control.hpp"
 #include "daemon/transfer/journal.hpp"
 #include "daemon/transfer/lanes.hpp"
+#include "daemon/transfer/names_in_use.hpp"
 #include "daemon/transfer/piece_memory.hpp"
 #include "daemon/transfer/ring_allocator.hpp"
 #include "daemon/transfer/spool.hpp"
@@ -70,13 +74,30 @@ private:
     void keep_synced(const std::stop_token& stop);
     std::optional<Error> sync_failure() const;
 
+    struct Found {
+        unsigned number = 1;
+        BlobName name;
+    };
+    /// A look at the store, on a lane, while the blobs before are still being read.
+    struct Lookup {
+        std::optional<Result<Found>> found;
+        /// A blob under way has ended that may have taken the name since.
+        bool is_stale = false;
+    };
+    struct Awaited {
+        std::unique_ptr<BlobWork> work;
+        /// Null: nothing depends on it.
+        std::shared_ptr<Lookup> lookup;
+    };
+
     // Planning: what is next, and whether it is to be done at all.
     Result<void> admit(std::uint64_t index, format::ManifestBlob&& blob);
+    Result<void> begin_first();
+    bool is_full_with(const BlobWork& work) const;
     Result<bool> is_known(std::uint64_t index, const format::ManifestBlob& blob);
     Result<bool> was_committed(BlobWork& work);
     Result<bool> has_content(BlobWork& work, const BlobName& name);
-    Result<bool> is_taken(BlobWork& work);
-    Result<void> begin(std::unique_ptr<BlobWork> work);
+    Result<void> begin(Awaited awaited);
     /// The store failed before anything was asked of the drive for this blob.
     Result<void> not_begun(BlobWork& work, const Error& error);
     Result<void> begin_upload(BlobWork& work);
@@ -85,6 +106,15 @@ private:
     Result<format::SideFileOutcome> fetch_side_file_twice(const format::SideFile& file,
                                                           std::vector<std::byte>& content);
     Result<format::SideFileOutcome> fetch_side_file(const format::SideFile& file, std::vector<std::byte>& content);
+
+    // Names: looked up, reserved, published under.
+    std::shared_ptr<Lookup> look_up(const BlobWork& work, unsigned number);
+    Result<Found> find_name(const std::string& path, unsigned number, bool may_rename);
+    unsigned first_number(const BlobWork& work) const;
+    bool hold_names(Awaited& first);
+    void reserve(BlobWork& work, const Found& found);
+    Result<void> reserve_next(BlobWork& work);
+    void release_names(BlobWork& work);
 
     // The drive: requests out, replies in.
     void ask(drive::Request request);
@@ -122,10 +152,21 @@ private:
         Result<void> result;
         /// A blob of that name was there before.
         bool has_replaced = false;
-        unsigned number = 1;
     };
-    Published publish(BlobWork& work, unsigned number, const std::function<Result<void>()>& commit);
-    unsigned number_of(const BlobWork& work) const;
+    using Commit = std::function<Result<void>(const store::BlobProperties&, const store::BlobMetadata&)>;
+    Published publish(BlobWork& work, const Commit& commit);
+    Result<void> commit_once(BlobWork& work, const Commit& commit);
+    void published(BlobWork& work, const Published& published);
+    /// A call of the store's on a lane: what it throws is the failure of this one blob.
+    template <typename Call>
+    static std::invoke_result_t<Call> guarded(BlobWork& work, const Call& call) {
+        try {
+            return call();
+        } catch (const std::exception& exception) {
+            work.has_thrown = true;
+            return fail(ErrorKind::Internal, "unexpected: {}", exception.what());
+        }
+    }
     void put_whole(BlobWork& work, std::optional<Part> part);
     void piece_done(BlobWork& work, std::size_t piece, format::PieceOutcome outcome);
     void settle(BlobWork& work);
@@ -135,7 +176,9 @@ private:
     void give_up(BlobWork& work, BlobRecord record);
     void drop(BlobWork& work);
     void store_failed(BlobWork& work, const Error& error);
-    BlobRecord record_of(const BlobWork& work, format::BlobOutcome outcome) const;
+    bool is_store_usable();
+    BlobRecord record_of(const BlobWork& work, format::BlobOutcome outcome, bool is_published = false) const;
+    static BlobRecord record_of_skipped(const BlobWork& work);
 
     Result<void> find_begun();
     bool may_begin(std::uint64_t index) const;
@@ -162,8 +205,10 @@ private:
     /// When dray-drive last said something, or was asked after a silence.
     Microseconds heard_{0};
     std::size_t pieces_in_hand_ = 0;
-    /// By BlobPath of the manifest: the last number the disposition `rename` gave out.
+    /// By BlobPath of the manifest: the last number that was published, so that equal ones do not try all again.
     std::map<std::string, unsigned> numbers_;
+    /// When the store last said that all is well with it as a whole.
+    std::optional<Microseconds> usable_;
 
     /// The store notices by itself when what it is given changes.
     bool checks_at_far_end_;
@@ -176,7 +221,10 @@ private:
     std::map<std::uint64_t, Hashing> hashing_;
     std::uint64_t hashings_ = 0;
     std::map<std::uint64_t, std::unique_ptr<BlobWork>> works_;
-    std::set<std::string> names_;
+    /// Those whose turn comes next, in document order.
+    std::deque<Awaited> awaited_;
+    std::size_t pieces_awaited_ = 0;
+    NamesInUse names_;
     std::set<std::string> containers_;
     std::vector<std::uint32_t> free_files_;
     std::map<std::uint32_t, BlobWork*> open_files_;

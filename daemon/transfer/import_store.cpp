@@ -19,10 +19,20 @@ using format::SideFileOutcome;
 bool ends_the_copy(ErrorKind kind) {
     switch (kind) {
         case ErrorKind::Exists:
+        case ErrorKind::Conflict:
         case ErrorKind::Corrupt:
         case ErrorKind::InvalidArgument:
         case ErrorKind::Unsupported: return false;
         default: return true;
+    }
+}
+
+/// What a store's failure about one blob is called in the logs.
+BlobOutcome outcome_of_refusal(ErrorKind kind) {
+    switch (kind) {
+        case ErrorKind::Conflict: return BlobOutcome::LeasePresent;
+        case ErrorKind::Denied: return BlobOutcome::BlobRequestForbidden;
+        default: return BlobOutcome::BlobRequestFailed;
     }
 }
 
@@ -39,7 +49,10 @@ Error of_store(const Error& error) {
 void Import::put_part(const Part& part) {
     BlobWork& work = *part.work;
     lanes_.add([this, part, piece = piece_of(part), writer = work.writer.get()]() -> Lanes::Conclusion {
-        Result<void> result = writer->put(piece);
+        // The reservation of its name comes before its first byte.
+        Result<void> result = journal_.wait_for(part.work->reservation);
+        if (result)
+            result = guarded(*part.work, [&] { return writer->put(piece); });
         return [this, part, result = std::move(result)] {
             BlobWork& done = *part.work;
             release(part);
@@ -60,7 +73,8 @@ void Import::put_part(const Part& part) {
             } else if (!result) {
                 store_failed(done, result.error());
                 if (!fault_)
-                    piece_done(done, part.piece, PieceOutcome::BlobRequestFailed);
+                    piece_done(done, part.piece,
+                               done.has_thrown ? PieceOutcome::Failed : PieceOutcome::BlobRequestFailed);
             }
         };
     });
@@ -78,89 +92,56 @@ void Import::piece_done(BlobWork& work, std::size_t piece, PieceOutcome outcome)
         succeed(work, length);
 }
 
-unsigned Import::number_of(const BlobWork& work) const {
-    const auto known = numbers_.find(work.blob.blob_path);
-    return known == numbers_.end() ? 1 : known->second;
-}
-
-// On a lane. Tries the name, and for the disposition `rename` names with numbers from `number` on, until one is
-// free. A number above 1 is looked up first, so that content is not sent for names that are taken.
-Import::Published Import::publish(BlobWork& work, unsigned number, const std::function<Result<void>()>& commit) {
-    Published published{fail(ErrorKind::Exists, "the name is taken"), false, number};
-    const BlobName first = work.name;
-    for (;; ++published.number) {
-        if (published.number > 1) {
-            Result<BlobName> next = renamed(first, published.number);
-            if (!next)
-                return published;
-            work.name = *std::move(next);
-        }
-        if (control_.is_stopping() || control_.is_draining_to(DrainMode::Piece)) {
-            if (published.number > 1) {
-                published.result = fail(ErrorKind::Cancelled, "no further name is tried");
-                return published;
-            }
-        }
-        if (published.number > 1 && store_.stat(work.name))
-            continue;
-        if (work.blob.disposition == format::Disposition::Overwrite)
-            published.has_replaced = store_.stat(work.name).has_value();
-        published.result = journal_.record_intent(work.index, work.name.path(), published.has_replaced);
-        if (published.result)
-            published.result = commit();
-        if (published.result || published.result.error().kind() != ErrorKind::Exists ||
-            work.blob.disposition != format::Disposition::Rename)
-            return published;
-    }
-}
-
 // A small blob, or an empty one: one request in all. The lane tries names until one is free.
 void Import::put_whole(BlobWork& work, std::optional<Part> part) {
     const store::Piece piece = part ? piece_of(*part) : store::Piece();
     if (!part)
         ++work.outstanding;
     work.is_finishing = true;
-    lanes_.add([this, &work, part, piece, first_number = number_of(work)]() -> Lanes::Conclusion {
-        Published published = publish(work, first_number, [&] {
-            return store_.put_whole(work.name, create_options(work), piece, work.properties, work.metadata,
+    lanes_.add([this, &work, part, piece]() -> Lanes::Conclusion {
+        Published outcome = publish(work, [&](const auto& properties, const auto& metadata) {
+            return store_.put_whole(work.name, create_options(work), piece, properties, metadata,
                                     control_.stop_token());
         });
-        return [this, &work, part, published = std::move(published)] {
-            const auto& [result, has_replaced, number] = published;
-            numbers_[work.blob.blob_path] = number;
-            if (part)
+        return [this, &work, part, outcome = std::move(outcome)] {
+            if (part) {
                 release(*part);
-            --work.outstanding;
-            work.is_finishing = false;
-            if (!result && result.error().kind() == ErrorKind::Corrupt) {
-                if (part)
+                // A blob that is left alone, or finds no name, was right all the same.
+                if (outcome.result || outcome.result.error().kind() == ErrorKind::Exists)
+                    piece_done(work, part->piece, PieceOutcome::Completed);
+                else if (outcome.result.error().kind() == ErrorKind::Corrupt)
                     piece_done(work, part->piece, PieceOutcome::Corrupted);
-                return;
             }
-            if (!result && result.error().kind() != ErrorKind::Exists) {
-                store_failed(work, result.error());
-                return;
-            }
-            if (part)
-                piece_done(work, part->piece, PieceOutcome::Completed);
-            BlobRecord record = record_of(work, BlobOutcome::Completed);
-            record.disposition = work.disposition_outcome(has_replaced);
-            if (!result && work.blob.disposition == format::Disposition::NoOverwrite)
-                record.disposition = DispositionOutcome::Skipped;
-            else if (!result)
-                record.outcome = BlobOutcome::RenameFailed;
-            conclude(work, std::move(record));
+            published(work, outcome);
         };
     });
 }
 
 void Import::store_failed(BlobWork& work, const Error& error) {
-    if (ends_the_copy(error.kind())) {
+    if (work.has_thrown) {
+        work.refusal = BlobOutcome::Failed;
+        return;
+    }
+    if (ends_the_copy(error.kind()) && !(error.kind() == ErrorKind::Denied && is_store_usable())) {
         if (!fault_)
             fault_ = of_store(error);
         return;
     }
-    work.is_refused = work.is_refused || !work.writer;
+    const BlobOutcome outcome = outcome_of_refusal(error.kind());
+    // Of a blob that comes in pieces, each piece says what became of it.
+    if (!work.refusal && (outcome != BlobOutcome::BlobRequestFailed || !work.writer))
+        work.refusal = outcome;
+}
+
+// A store that refuses one blob and is otherwise as it should be is no fault of the site. Asked at most once a second.
+bool Import::is_store_usable() {
+    const Microseconds now = clock_.since_boot();
+    if (usable_ && now - *usable_ < std::chrono::seconds(1))
+        return true;
+    if (!store_.check())
+        return false;
+    usable_ = clock_.since_boot();
+    return true;
 }
 
 // Called when nothing of the blob is under way: publishes it, ends it, or lets go of it.
@@ -169,10 +150,10 @@ void Import::settle(BlobWork& work) {
         return;
     if (fault_ || is_gone_)
         return drop(work);
+    if (work.refusal)
+        return give_up(work, record_of(work, *work.refusal));
     if (!work.is_confirmed && work.has_unread())
         return await_second_look(work);
-    if (work.is_refused)
-        return give_up(work, record_of(work, BlobOutcome::BlobRequestFailed));
     if (work.open_error)
         return give_up(work, record_of(work, outcome_of_open(work.open_error->kind())));
     if (work.blob.pieces.empty() && !work.writer)
@@ -187,10 +168,15 @@ void Import::settle(BlobWork& work) {
         return finish(work);
     if (work.is_complete())
         return drop(work);
-    const bool is_io = std::ranges::all_of(work.pieces, [](const auto& piece) { return piece == PieceOutcome::IOFailed; });
-    if (work.blob.is_page_blob && !is_io)
+    if (!work.has_piece(PieceOutcome::Completed)) {
+        if (work.has_piece(PieceOutcome::IOFailed))
+            return give_up(work, record_of(work, BlobOutcome::IOFailed));
+        if (std::ranges::all_of(work.pieces, [](const auto& piece) { return piece == PieceOutcome::BlobRequestFailed; }))
+            return give_up(work, record_of(work, BlobOutcome::BlobRequestFailed));
+    }
+    if (work.blob.is_page_blob)
         return finish(work);
-    give_up(work, record_of(work, is_io ? BlobOutcome::IOFailed : BlobOutcome::CompletedWithErrors));
+    give_up(work, record_of(work, BlobOutcome::CompletedWithErrors));
 }
 
 // The outcome is in the journal before anything is thrown away: else a crash in between leaves pieces in the
@@ -213,64 +199,55 @@ void Import::finish(BlobWork& work) {
     }
     work.is_finishing = true;
     ++work.outstanding;
-    lanes_.add([this, &work, pieces = std::move(pieces), first_number = number_of(work)]() -> Lanes::Conclusion {
-        Published published = publish(work, first_number, [&]() -> Result<void> {
+    lanes_.add([this, &work, pieces = std::move(pieces)]() -> Lanes::Conclusion {
+        Published outcome = publish(work, [&](const auto& properties, const auto& metadata) -> Result<void> {
             DRAY_TRY(work.writer->rename(work.name));
-            return work.writer->finish(pieces, work.properties, work.metadata);
+            return work.writer->finish(pieces, properties, metadata);
         });
-        return [this, &work, published = std::move(published)] {
-            const auto& [result, has_replaced, number] = published;
-            numbers_[work.blob.blob_path] = number;
-            --work.outstanding;
-            work.is_finishing = false;
-            BlobRecord record = record_of(
-                work, work.has_bad_piece() ? BlobOutcome::CompletedWithErrors : BlobOutcome::Completed);
-            record.disposition = work.disposition_outcome(has_replaced);
-            if (!result && result.error().kind() == ErrorKind::Exists) {
-                if (work.blob.disposition == format::Disposition::NoOverwrite)
-                    record.disposition = DispositionOutcome::Skipped;
-                else
-                    record.outcome = BlobOutcome::RenameFailed;
-                return give_up(work, std::move(record));
-            }
-            if (!result) {
-                store_failed(work, result.error());
-                if (!fault_)
-                    give_up(work, record_of(work, BlobOutcome::BlobRequestFailed));
-                return;
-            }
-            conclude(work, std::move(record));
-        };
+        return [this, &work, outcome = std::move(outcome)] { published(work, outcome); };
     });
 }
 
-BlobRecord Import::record_of(const BlobWork& work, BlobOutcome outcome) const {
+BlobRecord Import::record_of(const BlobWork& work, BlobOutcome outcome, bool is_published) const {
     BlobRecord record;
     record.index = work.index;
     record.outcome = outcome;
     record.metadata = work.metadata_outcome;
     record.properties = work.properties_outcome;
-    const bool has_side_error = (record.metadata && *record.metadata != SideFileOutcome::Completed) ||
-                                (record.properties && *record.properties != SideFileOutcome::Completed);
-    if (outcome == BlobOutcome::Completed && has_side_error)
-        record.outcome = BlobOutcome::CompletedWithErrors;
-    if (!work.name.name.empty() && work.name.path() != work.blob.blob_path)
-        record.name = work.name.path();
-    if (outcome == BlobOutcome::Completed)
-        record.bytes_succeeded = bytes_of(work.blob);
-    else
-        record.disposition = DispositionOutcome::Cancelled;
-    if (outcome == BlobOutcome::CompletedWithErrors && work.blob.is_page_blob)
-        record.bytes_succeeded = work.bytes_succeeded;
-    if (outcome != BlobOutcome::CompletedWithErrors && outcome != BlobOutcome::IOFailed)
+    const auto tell_pieces = [&] {
+        for (const auto& piece : work.pieces)
+            record.pieces.push_back(piece.value_or(PieceOutcome::Cancelled));
+    };
+    if (is_published) {
+        const auto is_bad = [](const auto& side) { return side && *side != SideFileOutcome::Completed; };
+        if (is_bad(record.metadata) || is_bad(record.properties))
+            record.outcome = BlobOutcome::CompletedWithErrors;
+        if (work.name.path() != work.blob.blob_path)
+            record.name = work.name.path();
+        record.bytes_succeeded = work.has_bad_piece() ? work.bytes_succeeded : bytes_of(work.blob);
+        if (work.has_bad_piece())
+            tell_pieces();
         return record;
-    // Good pieces of what was not published were sent, and no list holds them (6.4).
-    for (const auto& piece : work.pieces) {
-        PieceOutcome shown = piece.value_or(PieceOutcome::Cancelled);
-        if (shown == PieceOutcome::Completed && !work.blob.is_page_blob)
-            shown = PieceOutcome::Uncommitted;
-        record.pieces.push_back(shown);
     }
+    // Nothing of it is in the store: good pieces were sent, and no list holds them (6.4).
+    record.disposition = DispositionOutcome::Cancelled;
+    for (auto* side : {&record.metadata, &record.properties})
+        if (*side == SideFileOutcome::Completed)
+            *side = SideFileOutcome::Cancelled;
+    const bool is_of_pieces = outcome == BlobOutcome::IOFailed || outcome == BlobOutcome::BlobRequestFailed ||
+                              outcome == BlobOutcome::Failed;
+    if (outcome != BlobOutcome::CompletedWithErrors && !(is_of_pieces && work.has_bad_piece()))
+        return record;
+    tell_pieces();
+    std::ranges::replace(record.pieces, PieceOutcome::Completed, PieceOutcome::Uncommitted);
+    return record;
+}
+
+// Left alone: nothing was imported, so nothing can be wrong with it.
+BlobRecord Import::record_of_skipped(const BlobWork& work) {
+    BlobRecord record;
+    record.index = work.index;
+    record.disposition = DispositionOutcome::Skipped;
     return record;
 }
 
@@ -285,11 +262,10 @@ void Import::conclude(BlobWork& work, BlobRecord record) {
 }
 
 void Import::drop(BlobWork& work) {
+    release_names(work);
     const auto found = works_.find(work.index);
     if (found == works_.end())
         return;  // it never came as far as being read
-    // Its name may have become another one; what was reserved is the manifest's.
-    names_.erase(work.blob.blob_path);
     pieces_in_hand_ -= work.pieces.size();
     ask(drive::Close{work.file});
     open_files_.erase(work.file);

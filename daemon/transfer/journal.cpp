@@ -15,9 +15,12 @@
 namespace dray::transfer {
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr std::size_t kBatch = 64;
 constexpr auto kInterval = std::chrono::milliseconds(250);
+
+/// Version 2 reserves names; version 1 found them at the commit.
+constexpr const char* kReservations = "CREATE TABLE reservation(idx INTEGER PRIMARY KEY, name TEXT NOT NULL)";
 
 constexpr const char* kSchema = R"(
 CREATE TABLE binding(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -161,9 +164,9 @@ Result<std::unique_ptr<Journal>> Journal::try_open(const std::string& path, cons
                                                    const Clock& clock) {
     DRAY_LET(Database database, Database::open(path, kFileMode));
     DRAY_LET(const int version, database.version());
-    if (version != 0 && version != kVersion)
-        return fail(ErrorKind::Conflict, "it was written by another version");
-    if (version == kVersion) {
+    if (version < 0 || version > kVersion)
+        return fail(ErrorKind::Conflict, "it was written by a later version");
+    if (version != 0) {
         // Damage that is met in mid-copy would stop the drive again and again.
         DRAY_LET(Statement check, database.prepare("PRAGMA quick_check(1)"));
         DRAY_LET(const bool is_answered, check.step());
@@ -183,7 +186,8 @@ Result<void> Journal::set_up(const JournalBinding& binding) {
     DRAY_LET(const int version, database_->version());
     return database_->transaction([&]() -> Result<void> {
         DRAY_TRY(database_->execute(kUploads));
-        if (version == 0) {
+        is_new_ = version == 0;
+        if (is_new_) {
             DRAY_TRY(database_->execute(kSchema));
             std::byte random[8];
             if (RAND_bytes(reinterpret_cast<unsigned char*>(random), sizeof random) != 1)
@@ -193,6 +197,9 @@ Result<void> Journal::set_up(const JournalBinding& binding) {
             DRAY_TRY(put_binding(*database_, "volume-id", binding.volume_id));
             DRAY_TRY(put_binding(*database_, "store", binding.store));
             DRAY_TRY(inherit_uploads(binding.store));
+        }
+        if (version < kVersion) {
+            DRAY_TRY(database_->execute(kReservations));
             DRAY_TRY(database_->execute(("PRAGMA user_version=" + std::to_string(kVersion)).c_str()));
         }
         DRAY_LET(auto values, read_binding(*database_));
@@ -267,6 +274,14 @@ Result<std::optional<Intent>> Journal::intent(std::uint64_t index) {
     return Intent{find.text(0), from_usec(find.unsigned_number(1)), find.flag(2)};
 }
 
+Result<std::optional<std::string>> Journal::reservation(std::uint64_t index) {
+    const std::lock_guard lock(database_mutex_);
+    DRAY_LET(Statement find, database_->prepare("SELECT name FROM reservation WHERE idx=?1 "
+                                                "UNION ALL SELECT name FROM intent WHERE idx=?1 LIMIT 1"));
+    DRAY_LET(const bool is_there, find.bind(index).step());
+    return is_there ? std::optional(find.text(0)) : std::nullopt;
+}
+
 // At every making of one, not only when one is set aside: a kill may fall in between.
 Result<void> Journal::inherit_uploads(const std::string& store) {
     for (const Upload& upload : uploads_of(old_path(database_->path()), store)) {
@@ -292,12 +307,14 @@ std::vector<Upload> Journal::uploads_in(const std::string& directory, const std:
     return uploads;
 }
 
-void Journal::enqueue(Entry entry) {
+std::uint64_t Journal::enqueue(Entry entry) {
     const std::lock_guard lock(mutex_);
-    entry.sequence = next_sequence_++;
+    const std::uint64_t sequence = next_sequence_++;
+    entry.sequence = sequence;
     queue_.push_back(std::move(entry));
     if (queue_.size() >= kBatch || waiting_ > 0)
         wake_.notify_one();
+    return sequence;
 }
 
 void Journal::record_piece(std::uint64_t index, std::uint64_t piece) {
@@ -327,9 +344,16 @@ Result<void> Journal::record_intent(std::uint64_t index, const std::string& name
     return flush();
 }
 
-Result<void> Journal::flush() {
+std::uint64_t Journal::record_reservation(std::uint64_t index, const std::string& name) {
+    return enqueue({.kind = Entry::Kind::Reservation, .index = index, .name = name});
+}
+
+Result<void> Journal::flush() { return wait_for(mark()); }
+
+Result<void> Journal::wait_for(std::uint64_t sequence) {
     std::unique_lock lock(mutex_);
-    const std::uint64_t sequence = next_sequence_ - 1;
+    if (committed_sequence_ >= sequence)
+        return {};
     ++waiting_;
     wake_.notify_one();
     committed_.wait(lock, [&] { return committed_sequence_ >= sequence || failure_.has_value(); });
@@ -420,8 +444,16 @@ Result<void> Journal::write(const Entry& entry) {
                 const std::string id = upload_id(id_, entry.index);
                 DRAY_TRY(done.bind(id).run());
             }
-            DRAY_LET(Statement drop, database_->prepare("DELETE FROM piece WHERE idx=?1"));
-            return drop.bind(entry.index).run();
+            for (const char* drop : {"DELETE FROM piece WHERE idx=?1", "DELETE FROM reservation WHERE idx=?1"}) {
+                DRAY_LET(Statement statement, database_->prepare(drop));
+                DRAY_TRY(statement.bind(entry.index).run());
+            }
+            return {};
+        }
+        case Entry::Kind::Reservation: {
+            DRAY_LET(Statement put,
+                     database_->prepare("INSERT OR REPLACE INTO reservation(idx, name) VALUES(?1,?2)"));
+            return put.bind(entry.index).bind(entry.name).run();
         }
         case Entry::Kind::Begin: {
             DRAY_LET(Statement put,

@@ -82,10 +82,15 @@ public:
     /// Random, made with the journal: the first part of upload ids.
     const std::string& id() const { return id_; }
 
+    /// Nothing is known from earlier.
+    bool is_new() const { return is_new_; }
+
     // What is known from earlier. Not while another thread records for the same blob.
     Result<std::optional<BlobRecord>> blob(std::uint64_t index);
     Result<std::vector<std::uint64_t>> pieces(std::uint64_t index);
     Result<std::optional<Intent>> intent(std::uint64_t index);
+    /// The name that was reserved for this blob, or that its last intent had.
+    Result<std::optional<std::string>> reservation(std::uint64_t index);
     /// What may lie uncommitted in the store: uploads that were begun and have not become a blob, those of journals
     /// that were set aside among them; with `with_intents` also small blobs whose commit has no outcome.
     Result<std::vector<Upload>> uploads(bool with_intents);
@@ -96,6 +101,8 @@ public:
     // Recording returns at once.
     void record_piece(std::uint64_t index, std::uint64_t piece);
     void record_blob(BlobRecord record);
+    /// A name found for the disposition `rename`. Answers its place, for wait_for().
+    std::uint64_t record_reservation(std::uint64_t index, const std::string& name);
     /// The upload of this blob is about to begin, under this name.
     void record_begin(std::uint64_t index, const std::string& name, bool is_page_blob);
     /// The store has lost what was put of this blob. Returns when that survives kill -9.
@@ -103,6 +110,8 @@ public:
     /// Returns when the intent survives kill -9.
     Result<void> record_intent(std::uint64_t index, const std::string& name, bool replaces);
 
+    /// Returns when what was recorded up to this place survives kill -9.
+    Result<void> wait_for(std::uint64_t sequence);
     /// Commits everything recorded so far.
     Result<void> flush();
     /// A point to be given to mark_synced() after the store's sync() that followed it.
@@ -121,7 +130,7 @@ public:
 
 private:
     struct Entry {
-        enum class Kind { Piece, Blob, Begin, Forget, Intent, Synced, Distrust } kind;
+        enum class Kind { Piece, Blob, Begin, Forget, Reservation, Intent, Synced, Distrust } kind;
         std::uint64_t index = 0;
         std::uint64_t number = 0;
         std::uint64_t sequence = 0;
@@ -136,8 +145,7 @@ private:
     static Result<std::unique_ptr<Journal>> try_open(const std::string& path, const JournalBinding& binding,
                                                      const Clock& clock);
     Result<void> set_up(const JournalBinding& binding);
-    void enqueue(Entry entry);
-    Result<void> wait_for(std::uint64_t sequence);
+    std::uint64_t enqueue(Entry entry);
     void run(const std::stop_token& stop);
     Result<void> commit(const std::vector<Entry>& batch);
     Result<void> write(const Entry& entry);
@@ -145,6 +153,7 @@ private:
     std::unique_ptr<Database> database_;
     const Clock& clock_;
     std::string id_;
+    bool is_new_ = false;
     mutable std::mutex database_mutex_;
     mutable std::mutex mutex_;
     std::condition_variable_any wake_;

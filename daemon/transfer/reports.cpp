@@ -88,12 +88,16 @@ BlobRecord untouched(std::uint64_t index) {
 }  // namespace
 
 std::string Summary::status() const {
+    if (forbidden > 0 && forbidden == counters.blobs_total)
+        return "BlobRequestForbidden";
     if (counters.blobs_failed > 0)
         return "CompletedWithErrors";
     return warnings > 0 ? "CompletedWithWarnings" : "Completed";
 }
 
 std::string Summary::sentence() const {
+    if (forbidden > 0 && forbidden == counters.blobs_total)
+        return "the store forbids every blob of this drive; see to the rights of its containers";
     if (untouched > 0)
         return fmt::format("{} of {} blobs were not copied and {} have errors; the error log names them", untouched,
                            counters.blobs_total, counters.blobs_failed - untouched);
@@ -129,6 +133,7 @@ Result<Summary> Reports::write_logs(const Spool& spool, Journal& journal, const 
         counters.bytes_succeeded += record.bytes_succeeded;
         counters.blobs_failed += record.outcome == BlobOutcome::Completed ? 0 : 1;
         summary.untouched += known ? 0 : 1;
+        summary.forbidden += record.outcome == BlobOutcome::BlobRequestForbidden ? 1 : 0;
         if (record.outcome == BlobOutcome::Completed && record.disposition != DispositionOutcome::Created)
             ++summary.warnings;
         format::LogBlob entry;

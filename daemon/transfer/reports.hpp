@@ -21,7 +21,9 @@ struct Summary {
     std::uint64_t warnings = 0;
     /// Blobs that were never dealt with: their job was cancelled, or their drive is gone.
     std::uint64_t untouched = 0;
-    /// Completed, CompletedWithWarnings or CompletedWithErrors.
+    /// Blobs that the store forbids.
+    std::uint64_t forbidden = 0;
+    /// Completed, CompletedWithWarnings or CompletedWithErrors; BlobRequestForbidden where that is so of every blob.
     std::string status() const;
     /// "3 of 120 blobs have errors; the error log names them", or "".
     std::string sentence() const;

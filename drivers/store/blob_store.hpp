@@ -115,7 +115,8 @@ struct ListPage {
 };
 
 /// Every call that takes a name or a container answers InvalidArgument to one that parse_blob_path() or
-/// check_container() would refuse.
+/// check_container() would refuse. Conflict: somebody holds the blob (a lease). Denied: this store's check() tells
+/// whether that is the store as a whole or this blob or container alone.
 class BlobStore {
 public:
     BlobStore() = default;

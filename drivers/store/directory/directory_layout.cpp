@@ -117,6 +117,9 @@ Result<DirectoryLayout> DirectoryLayout::open(const std::string& store, const st
         if (Result<void> result = made(path); !result)
             return fail(std::move(result.error()), "store \"{}\"", store);
     DRAY_LET(layout.uploads_, layout.directory(".dray/uploads", false));
+    if (faccessat(layout.uploads_.get(), ".", W_OK | X_OK, AT_EACCESS) != 0)
+        return fail(ErrorKind::Denied, "store \"{}\": uid {} may not write into {}/.dray/uploads; give it the directory, "
+                    "for instance with chown -R", store, geteuid(), root);
     return layout;
 }
 

@@ -28,11 +28,18 @@ struct Faults {
     bool checks_at_far_end = false;
     /// Pieces that came with a hash to be checked.
     std::atomic<unsigned> checked = 0;
+    /// Unless empty: no metadata are taken for blobs whose path begins so.
+    std::string refuse_metadata;
 
     std::mutex mutex;
     /// Pieces put, by blob and offset.
     std::map<std::pair<std::string, Bytes>, unsigned> puts;
 
+    Result<void> look_at(const std::string& blob, const store::BlobMetadata& metadata) const {
+        if (!refuse_metadata.empty() && blob.starts_with(refuse_metadata) && !metadata.empty())
+            return fail(ErrorKind::InvalidArgument, "the metadata are not to be had");
+        return {};
+    }
     Result<void> around(const std::string& operation, const std::string& blob, Bytes offset,
                         const std::function<Result<void>()>& body) {
         DRAY_TRY(before(operation, blob, offset));
@@ -55,6 +62,7 @@ public:
     }
     Result<void> finish(std::span<const store::Piece> pieces, const store::BlobProperties& properties,
                         const store::BlobMetadata& metadata) override {
+        DRAY_TRY(faults_.look_at(name_, metadata));
         return faults_.around("finish", name_, 0, [&] { return inner_->finish(pieces, properties, metadata); });
     }
     Result<void> rename(const BlobName& name) override { return inner_->rename(name); }
@@ -75,12 +83,15 @@ public:
     std::string identity() const override { return inner_->identity(); }
     std::string uri(const BlobName& name) const override { return inner_->uri(name); }
     bool checks_at_far_end() const override { return faults_.checks_at_far_end; }
-    Result<void> check() override { return inner_->check(); }
+    Result<void> check() override {
+        return faults_.around("check", "", 0, [&] { return inner_->check(); });
+    }
     Result<void> ensure_container(const std::string& container) override {
-        return inner_->ensure_container(container);
+        return faults_.around("container", container, 0, [&] { return inner_->ensure_container(container); });
     }
     Result<std::unique_ptr<store::BlobWriter>> create(const BlobName& name, const store::CreateOptions& options,
                                                       std::stop_token stop) override {
+        DRAY_TRY(faults_.before("create", name.path(), 0));
         DRAY_LET(auto writer, inner_->create(name, options, std::move(stop)));
         return std::make_unique<FaultyWriter>(std::move(writer), faults_, name.path());
     }
@@ -92,6 +103,7 @@ public:
             ++faults_.puts[{name.path(), 0}];
         }
         faults_.checked += piece.md5 != Md5Hash{} ? 1 : 0;
+        DRAY_TRY(faults_.look_at(name.path(), metadata));
         return faults_.around("put-whole", name.path(), 0, [&] {
             return inner_->put_whole(name, options, piece, properties, metadata, std::move(stop));
         });

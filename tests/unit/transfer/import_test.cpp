@@ -199,7 +199,8 @@ TEST_F(ImportTest, StopsForAStoreThatTheSiteCanMendAndGoesOnAfterwards) {
         add("a" + std::to_string(static_cast<int>(kind)), random(10 * kMiB), kMiB);
         add("b" + std::to_string(static_cast<int>(kind)), random(1000));
         faults_.before = [kind](const std::string& operation, const std::string& blob, Bytes offset) -> Result<void> {
-            if (operation == "put" && blob.starts_with("lab/a") && offset == 5 * kMiB)
+            const bool is_asked = operation == "put" && blob.starts_with("lab/a") && offset == 5 * kMiB;
+            if (is_asked || (operation == "check" && kind == ErrorKind::Denied))
                 return fail(kind, "the store says no");
             return {};
         };
@@ -387,7 +388,7 @@ TEST_F(ImportTest, SurvivesFaultsAtRandom) {
     bool is_bad = true;
     const auto roll = [&](const std::string& operation, const std::string&, Bytes) -> Result<void> {
         const std::lock_guard lock(mutex);
-        if (is_bad && operation != "sync" && operation != "abandon" && source() % 60 == 0)
+        if (is_bad && operation != "sync" && operation != "abandon" && operation != "check" && source() % 60 == 0)
             return fail(ErrorKind::Unreachable, "bad luck");
         return {};
     };

@@ -108,6 +108,57 @@ TEST_F(JournalTest, StartsAnewAndSaysWhyWhenItBelongsToAnotherDriveOrStore) {
     }
 }
 
+TEST_F(JournalTest, GoesOnWithAFileOfTheVersionBeforeAndSetsALaterOneAside) {
+    open()->record_piece(3, 7);
+    {
+        // As version 1 made it: names were found at the commit, so none were reserved.
+        Result<Database> database = Database::open(scratch_ / "journal.sqlite");
+        ASSERT_TRUE(database);
+        ASSERT_TRUE(database->execute("DROP TABLE reservation"));
+        ASSERT_TRUE(database->execute("PRAGMA user_version=1"));
+    }
+    {
+        const auto journal = open();
+        EXPECT_EQ(set_aside_, "");
+        EXPECT_EQ(*journal->pieces(3), std::vector<std::uint64_t>{7});
+        EXPECT_FALSE(journal->is_new());
+        ASSERT_TRUE(journal->wait_for(journal->record_reservation(3, "lab/three (2)")));
+        EXPECT_EQ(*journal->reservation(3), "lab/three (2)");
+    }
+    {
+        Result<Database> database = Database::open(scratch_ / "journal.sqlite");
+        ASSERT_TRUE(database);
+        ASSERT_TRUE(database->execute("PRAGMA user_version=99"));
+    }
+    const auto journal = open();
+    EXPECT_NE(set_aside_.find("later version"), std::string::npos) << set_aside_;
+    EXPECT_TRUE(journal->is_new());
+    EXPECT_TRUE(journal->pieces(3)->empty());
+}
+
+TEST_F(JournalTest, KeepsReservationsUntilTheBlobHasEndedAndIntentsAfterwards) {
+    {
+        const auto journal = open();
+        journal->record_reservation(1, "lab/a (2)");
+        journal->record_reservation(1, "lab/a (3)");
+        journal->record_reservation(2, "lab/b (2)");
+        ASSERT_TRUE(journal->record_intent(2, "lab/b (2)", false));
+        journal->record_blob(record(2));
+    }
+    {
+        const auto journal = open();
+        EXPECT_EQ(*journal->reservation(1), "lab/a (3)") << "the last one holds";
+        EXPECT_FALSE(*journal->reservation(3));
+    }
+    // The blob is gone after a power cut; its name is known from its intent.
+    JournalBinding rebooted = kBinding;
+    rebooted.boot_id = "boot-2";
+    const auto journal = open(rebooted);
+    EXPECT_FALSE(*journal->blob(2));
+    EXPECT_EQ(*journal->reservation(2), "lab/b (2)");
+    EXPECT_EQ(*journal->reservation(1), "lab/a (3)");
+}
+
 TEST_F(JournalTest, CountsAfterARebootOnlyWhatTheStoreHadSynced) {
     {
         const auto journal = open();

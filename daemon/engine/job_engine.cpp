@@ -253,6 +253,11 @@ Result<void> JobEngine::update(const std::string& job_name, const UpdateJobReque
         changed.expires = state_->clock.now() + state_->config.lifecycle.unshipped;
     DRAY_TRY(state_->save(changed));
     *job = std::move(changed);
+    // Copies that are under way write their logs at the end, as is wished then.
+    if (request.log_level || request.backup_manifest)
+        for (const Drive& drive : job->drives)
+            if (const auto* copy = state_->copy_of(*job, drive); copy != nullptr && copy->process)
+                copy->process->send(transfer::Logs{job->log_level == LogLevel::Verbose, job->backup_manifest});
     state_->observer.job_changed(*job, Change::State);
     return request.cancel_requested.value_or(false) ? cancel(job_name, std::nullopt) : Result<void>();
 }

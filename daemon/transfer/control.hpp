@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "daemon/base/file_descriptor.hpp"
 #include "daemon/base/units.hpp"
 #include "daemon/model/drive.hpp"
+#include "daemon/transfer/protocol.hpp"
 
 namespace dray::transfer {
 
@@ -99,6 +101,16 @@ public:
         (void)!read(wake_.get(), &count, sizeof count);
     }
 
+    /// What is to be written at the end, where it has changed since the task was given.
+    void set_logs(const Logs& logs) {
+        const std::lock_guard lock(mutex_);
+        logs_ = logs;
+    }
+    std::optional<Logs> logs() const {
+        const std::lock_guard lock(mutex_);
+        return logs_;
+    }
+
     void grant_unlock() {
         const std::lock_guard lock(mutex_);
         may_unlock_ = true;
@@ -117,8 +129,9 @@ private:
     std::atomic<int> drain_ = -1;
     std::stop_source stop_;
     FileDescriptor wake_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::condition_variable granted_;
+    std::optional<Logs> logs_;
     bool may_unlock_ = false;
 };
 

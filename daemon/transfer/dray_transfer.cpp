@@ -136,7 +136,8 @@ private:
         std::visit(Overloaded{[](const Task&) { give_up(); },
                               [&](const UnlockGranted&) { control_.grant_unlock(); },
                               [&](const Drain& drain) { control_.drain(drain.mode); },
-                              [&](const Stop&) { stop(); }},
+                              [&](const Stop&) { stop(); },
+                              [&](const Logs& logs) { control_.set_logs(logs); }},
                    *message);
     }
 

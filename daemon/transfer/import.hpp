@@ -42,6 +42,8 @@ format::SideFileOutcome take_properties(std::span<const std::byte> content, cons
 
 /// A store's error as the fault it is: only kinds that say something of the drive keep their own.
 Error of_store(const Error& error);
+/// Whether a store that fails so has nothing against other blobs. Denied may be either: check() tells.
+bool is_about_one_blob(ErrorKind kind);
 
 inline constexpr Microseconds kRemovalLimit = std::chrono::seconds(3);
 

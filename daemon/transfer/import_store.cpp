@@ -14,19 +14,6 @@ using format::DispositionOutcome;
 using format::PieceOutcome;
 using format::SideFileOutcome;
 
-/// Failures of the store that would meet every other blob too; the site can mend them (rules.md 2). The others
-/// are about this one blob.
-bool ends_the_copy(ErrorKind kind) {
-    switch (kind) {
-        case ErrorKind::Exists:
-        case ErrorKind::Conflict:
-        case ErrorKind::Corrupt:
-        case ErrorKind::InvalidArgument:
-        case ErrorKind::Unsupported: return false;
-        default: return true;
-    }
-}
-
 /// What a store's failure about one blob is called in the logs.
 BlobOutcome outcome_of_refusal(ErrorKind kind) {
     switch (kind) {
@@ -37,6 +24,17 @@ BlobOutcome outcome_of_refusal(ErrorKind kind) {
 }
 
 }  // namespace
+
+bool is_about_one_blob(ErrorKind kind) {
+    switch (kind) {
+        case ErrorKind::Exists:
+        case ErrorKind::Conflict:
+        case ErrorKind::Corrupt:
+        case ErrorKind::InvalidArgument:
+        case ErrorKind::Unsupported: return true;
+        default: return false;  // it would meet every other blob too; the site can mend it (rules.md 2)
+    }
+}
 
 // A broken disk under the store is no end of the drive and no crash of ours: it is looked at again later.
 Error of_store(const Error& error) {
@@ -122,7 +120,7 @@ void Import::store_failed(BlobWork& work, const Error& error) {
         work.refusal = BlobOutcome::Failed;
         return;
     }
-    if (ends_the_copy(error.kind()) && !(error.kind() == ErrorKind::Denied && is_store_usable())) {
+    if (!is_about_one_blob(error.kind()) && !(error.kind() == ErrorKind::Denied && is_store_usable())) {
         if (!fault_)
             fault_ = of_store(error);
         return;

@@ -10,7 +10,7 @@ namespace dray::transfer {
 namespace {
 
 // The first byte of a message; FORMAT.md lists them.
-enum class ToTag : std::uint8_t { Task = 1, UnlockGranted, Drain, Stop };
+enum class ToTag : std::uint8_t { Task = 1, UnlockGranted, Drain, Stop, Logs };
 enum class FromTag : std::uint8_t { UnlockWanted = 65, Unlocked, Progress, Note, Report };
 
 constexpr std::size_t kMaxText = 4096;
@@ -103,6 +103,12 @@ ToTransfer take_to(WireReader& in) {
         case ToTag::UnlockGranted: return UnlockGranted{};
         case ToTag::Drain: return Drain{in.enumerator<DrainMode>(kDrainModes)};
         case ToTag::Stop: return Stop{};
+        case ToTag::Logs: {
+            Logs logs;
+            logs.is_verbose = in.boolean();
+            logs.backup_manifest = in.boolean();
+            return logs;
+        }
     }
     in.reject();
     return Stop{};
@@ -153,6 +159,11 @@ std::vector<std::byte> encode(const ToTransfer& message) {
                        put_enum(out, drain.mode);
                    },
                    [&](const Stop&) { put_enum(out, ToTag::Stop); },
+                   [&](const Logs& logs) {
+                       put_enum(out, ToTag::Logs);
+                       out.boolean(logs.is_verbose);
+                       out.boolean(logs.backup_manifest);
+                   },
                },
                message);
     return bytes_of(out);

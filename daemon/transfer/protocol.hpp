@@ -67,10 +67,15 @@ struct UnlockGranted {};
 struct Drain {
     DrainMode mode = DrainMode::Drive;
 };
+/// The job's wishes have changed; those hold that are known when the logs are written.
+struct Logs {
+    bool is_verbose = false;
+    bool backup_manifest = false;
+};
 /// Checkpoint and leave within a few seconds; the journal knows where to go on.
 struct Stop {};
 
-using ToTransfer = std::variant<Task, UnlockGranted, Drain, Stop>;
+using ToTransfer = std::variant<Task, UnlockGranted, Drain, Stop, Logs>;
 
 /// Ready to unlock; waits for UnlockGranted.
 struct UnlockWanted {

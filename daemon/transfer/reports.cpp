@@ -113,7 +113,7 @@ std::string Summary::sentence() const {
 Result<Summary> Reports::write_logs(const Spool& spool, Journal& journal, const std::string& status) const {
     DRAY_LET(LogFile error_log, LogFile::create(path_of(kErrorLog)));
     std::optional<LogFile> verbose_log;
-    if (task_.is_verbose_log) {
+    if (logs_.is_verbose) {
         DRAY_LET(verbose_log, LogFile::create(path_of(kVerboseLog)));
     }
     format::CopyLogWriter errors([&](std::string_view text) { return error_log.write(text); }, task_.serial, false);
@@ -160,7 +160,7 @@ Result<Summary> Reports::write_logs(const Spool& spool, Journal& journal, const 
 
 Result<void> Reports::write_refusal(const std::string& status) const {
     for (const char* kind : {kErrorLog, kVerboseLog}) {
-        if (kind == kVerboseLog && !task_.is_verbose_log)
+        if (kind == kVerboseLog && !logs_.is_verbose)
             continue;
         DRAY_LET(LogFile log, LogFile::create(path_of(kind)));
         format::CopyLogWriter writer([&](std::string_view text) { return log.write(text); }, task_.serial, false);
@@ -224,10 +224,10 @@ Result<std::string> Reports::put_file(const std::string& stamp, const std::strin
 Result<void> Reports::deliver(const Spool* spool, Report& report) const {
     DRAY_LET(const std::string name, stamp());
     DRAY_LET(report.error_log_uri, put_file(name, kErrorLog));
-    if (task_.is_verbose_log) {
+    if (logs_.is_verbose) {
         DRAY_LET(report.verbose_log_uri, put_file(name, kVerboseLog));
     }
-    if (task_.backup_manifest && spool != nullptr) {
+    if (logs_.backup_manifest && spool != nullptr) {
         DRAY_LET(report.manifest_uri, put(name, kBackup, spool->fd(), spool->size()));
     }
     return store_.sync();

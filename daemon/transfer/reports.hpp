@@ -4,6 +4,7 @@
 // (azure-import-export.md 3.6 and 6). Written from spool and journal, without the drive.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "daemon/base/clock.hpp"
@@ -31,9 +32,12 @@ struct Summary {
 
 class Reports {
 public:
-    /// Everything given must outlive it.
-    Reports(const Task& task, store::BlobStore& store, const Clock& clock)
-        : task_(task), store_(store), clock_(clock) {}
+    /// Everything given must outlive it. `changed`: instead of the task's own wishes.
+    Reports(const Task& task, store::BlobStore& store, const Clock& clock, const std::optional<Logs>& changed = {})
+        : task_(task),
+          store_(store),
+          clock_(clock),
+          logs_(changed.value_or(Logs{task.is_verbose_log, task.backup_manifest})) {}
 
     /// Writes the logs into the task's directory, each blob of the manifest with its outcome; what the journal
     /// knows nothing of is Failed with all pieces Cancelled (6.5). `status`: the drive's, or "" to let the
@@ -55,6 +59,7 @@ private:
     const Task& task_;
     store::BlobStore& store_;
     const Clock& clock_;
+    Logs logs_;
 };
 
 }  // namespace dray::transfer

@@ -75,7 +75,7 @@ Result<std::expected<Spool, Refusal>> Spool::copy(drive::Client& drive, const st
     if (!size)
         return refused(status_of(size.error().kind()), std::move(size.error()));
     if (*size > format::ManifestLimits().size)
-        return refused("ReadManifestFailed",
+        return refused("ManifestFormatInvalid",
                        Error(ErrorKind::LimitReached, fmt::format("it has {}, at most {} are read", format_bytes(*size),
                                                                   format_bytes(format::ManifestLimits().size))));
     Spool spool;

@@ -163,7 +163,7 @@ private:
         if (Result<void> thrown = throw_away_rest(*end == CopyEnd::Drained); !thrown)
             return faulted(thrown.error());
         around_.progress.phase = "WritingLogs";
-        const Reports reports(task_, *store_, around_.clock);
+        const Reports reports(task_, *store_, around_.clock, around_.control.logs());
         Report report;
         Result<Summary> summary = reports.write_logs(*spool_, *journal_, {});
         if (!summary)
@@ -193,7 +193,7 @@ private:
         // An earlier run may have come further, with another manifest or before the drive broke.
         if (Result<void> thrown = throw_away(Journal::uploads_in(task_.directory, store_->identity()), *store_); !thrown)
             return faulted(thrown.error());
-        const Reports reports(task_, *store_, around_.clock);
+        const Reports reports(task_, *store_, around_.clock, around_.control.logs());
         Report report;
         if (Result<void> written = reports.write_refusal(status); !written)
             return faulted(written.error());
@@ -269,6 +269,19 @@ Result<Report> abandon(const Surroundings& around) {
     return report;
 }
 
+Result<void> throw_one_away(const Upload& upload, const BlobName& name, store::BlobStore& store) {
+    store::CreateOptions options;
+    options.type = upload.is_page_blob ? store::BlobType::Page : store::BlobType::Block;
+    options.upload_id = upload.id;
+    options.must_resume = true;
+    Result<std::unique_ptr<store::BlobWriter>> writer = store.create(name, options, {});
+    if (!writer && writer.error().kind() == ErrorKind::NotFound)
+        return {};  // no such upload, or no container, so nothing in it
+    if (!writer)
+        return fail(std::move(writer.error()));
+    return (*writer)->abandon();
+}
+
 }  // namespace
 
 Result<void> throw_away(const std::vector<Upload>& uploads, store::BlobStore& store) {
@@ -276,16 +289,12 @@ Result<void> throw_away(const std::vector<Upload>& uploads, store::BlobStore& st
         const Result<BlobName> name = parse_blob_path(upload.name);
         if (!name)
             continue;
-        store::CreateOptions options;
-        options.type = upload.is_page_blob ? store::BlobType::Page : store::BlobType::Block;
-        options.upload_id = upload.id;
-        options.must_resume = true;
-        Result<std::unique_ptr<store::BlobWriter>> writer = store.create(*name, options, {});
-        if (!writer && writer.error().kind() == ErrorKind::NotFound)
-            continue;  // no such upload, or no container, so nothing in it
-        if (!writer)
-            return fail(std::move(writer.error()));
-        DRAY_TRY((*writer)->abandon());
+        const Result<void> thrown = throw_one_away(upload, *name, store);
+        // Of what the store does not let us touch there is nothing to be thrown away by us; a store that refuses
+        // everything is a fault.
+        if (!thrown && !is_about_one_blob(thrown.error().kind()) &&
+            !(thrown.error().kind() == ErrorKind::Denied && store.check()))
+            return fail(Error(thrown.error()));
     }
     return {};
 }

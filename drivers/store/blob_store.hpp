@@ -114,9 +114,8 @@ struct ListPage {
     std::string marker;
 };
 
-/// Every call that takes a name or a container answers InvalidArgument to one that parse_blob_path() or
-/// check_container() would refuse. Conflict: somebody holds the blob (a lease). Denied: this store's check() tells
-/// whether that is the store as a whole or this blob or container alone.
+/// InvalidArgument: a name or container that parse_blob_path() or check_container() would refuse. Conflict: somebody
+/// holds the blob (a lease). Denied: check() tells whether the store as a whole is meant or this blob or container alone.
 class BlobStore {
 public:
     BlobStore() = default;

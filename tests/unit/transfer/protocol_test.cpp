@@ -54,6 +54,17 @@ TEST(TransferProtocol, ATaskComesBackAsItWas) {
     EXPECT_EQ(found.status, task.status);
 }
 
+TEST(TransferProtocol, WishesForTheLogsComeBackAsTheyWere) {
+    for (const bool is_verbose : {false, true}) {
+        const Result<ToTransfer> decoded = decode_to_transfer(encode(ToTransfer(Logs{is_verbose, !is_verbose})));
+        ASSERT_TRUE(decoded);
+        const auto* logs = std::get_if<Logs>(&*decoded);
+        ASSERT_NE(logs, nullptr);
+        EXPECT_EQ(logs->is_verbose, is_verbose);
+        EXPECT_EQ(logs->backup_manifest, !is_verbose);
+    }
+}
+
 TEST(TransferProtocol, AReportComesBackAsItWasAndTooLongASentenceIsCut) {
     Report report;
     report.ending = Ending::Faulted;

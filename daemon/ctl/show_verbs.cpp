@@ -114,10 +114,20 @@ std::vector<Cell> drive_row(const Properties& drive) {
             text_cell(drive.text("Outcome"))};
 }
 
+/// udev's words, but for those that would not be understood.
+Cell signature_cell(std::string signature) {
+    Cell cell = text_cell(signature);
+    if (signature == "gpt")
+        cell.shown = "partitions (GPT)";
+    else if (signature == "dos")
+        cell.shown = "partitions (MBR)";
+    return cell;
+}
+
 std::vector<Cell> device_row(const Properties& device) {
     return {text_cell(device.text("Node")), text_cell(device.text("Serial")),
             bytes_cell(device.number("Size")), text_cell(device.text("Bus")),
-            text_cell(device.text("Bay")), text_cell(device.text("Signature")),
+            text_cell(device.text("Bay")), signature_cell(device.text("Signature")),
             text_cell(decoded(device.text("Job"), bus::kJobPath)), text_cell(device.text("Problem")),
             number_cell(device.number("Opens"))};
 }

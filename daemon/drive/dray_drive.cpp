@@ -26,7 +26,7 @@
 #include "daemon/drive/drive_server.hpp"
 #include "daemon/drive/unlock_child.hpp"
 #include "drivers/filesystem/open_filesystem.hpp"
-#include "drivers/volume/luks/luks_volume.hpp"
+#include "drivers/volume/unlock.hpp"
 
 #if defined(__SANITIZE_ADDRESS__)
 // Looking for leaks at the end takes ptrace, which no box allows.
@@ -88,7 +88,8 @@ Result<Peer> meet_peer() {
 
 /// The peer has to be told; then there is nothing left to do here.
 Result<void> give_up(Peer& peer, const Error& error, const std::string& status) {
-    return peer.socket.send(encode(FromDrive(UnlockFailed{to_failure(error), status})));
+    const std::string& word = error.kind() == ErrorKind::Gone ? volume::kDiskNotFound : status;
+    return peer.socket.send(encode(FromDrive(UnlockFailed{to_failure(error), word})));
 }
 
 bool is_allowed(const volume::VolumeIdentity& identity, const volume::UnlockPolicy& policy) {
@@ -97,6 +98,10 @@ bool is_allowed(const volume::VolumeIdentity& identity, const volume::UnlockPoli
     const auto same = [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); };
     return (identity.type == "luks1" || identity.type == "luks2") &&
            (policy.volume_id.empty() || std::ranges::equal(identity.id, policy.volume_id, same));
+}
+
+std::string joined(const std::string& one, const std::string& other) {
+    return one.empty() || other.empty() ? one + other : one + "; " + other;
 }
 
 /// What a reader can take at most, whoever has got hold of it: the ring, directories, maps of files.
@@ -136,22 +141,17 @@ Result<void> serve_reading(Peer& peer, const Unlock& unlock) {
         return give_up(peer, {ErrorKind::Corrupt, "the unlocking process answered with another volume"},
                        volume::kUnlockVolumeFailed);
 
-    std::unique_ptr<volume::BlockDevice> luks;
-    if (unlocked.identity.type != "plain") {
-        auto opened = volume::LuksVolume::open(**device, unlocked.key, unlocked.segment);
-        if (!opened)
-            return give_up(peer, opened.error(), volume::kUnlockVolumeFailed);
-        luks = *std::move(opened);
-        unlocked.key.wipe();
-    }
-    volume::BlockDevice& volume = luks ? *luks : **device;
-    auto filesystem = fs::open_filesystem(volume);
+    const Result<std::unique_ptr<volume::BlockDevice>> volume = volume::open_volume(**device, unlocked);
+    if (!volume)
+        return give_up(peer, volume.error(), volume::kUnlockVolumeFailed);
+    unlocked.key.wipe();
+    auto filesystem = fs::open_filesystem(**volume);
     if (!filesystem)
         return give_up(peer, filesystem.error().error, filesystem.error().status);
 
     DRAY_TRY(peer.socket.send(encode(FromDrive(
         Unlocked{unlocked.identity.type, unlocked.identity.id, std::string((*filesystem)->type()),
-                 (*filesystem)->notice(), volume.size()}))));
+                 unlocked.partition_table, joined(unlocked.notice, (*filesystem)->notice()), (*volume)->size()}))));
     return DriveServer(peer.socket, peer.ring.bytes(), filesystem->get(), nullptr).serve();
 }
 

@@ -59,7 +59,7 @@ Result<std::unique_ptr<Filler>> Filler::format(volume::DeviceFile& device, const
 }
 
 Unlocked Filler::describe() const {
-    return {state_->identity.type, state_->identity.id, "ext4", "", state_->volume->size()};
+    return {state_->identity.type, state_->identity.id, "ext4", "", "", state_->volume->size()};
 }
 
 Result<void> Filler::make_directory(const MakeDirectory& request) {

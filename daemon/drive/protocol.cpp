@@ -225,6 +225,7 @@ Unlocked take_unlocked(WireReader& in) {
     unlocked.volume_type = in.text(kMaxWord);
     unlocked.volume_id = in.text(kMaxWord);
     unlocked.filesystem = in.text(kMaxWord);
+    unlocked.partition_table = in.text(kMaxWord);
     unlocked.notice = in.text(kMaxSentence);
     unlocked.size = in.u64();
     return unlocked;
@@ -276,6 +277,7 @@ std::vector<std::byte> encode(const FromDrive& message) {
                        put_text(out, unlocked.volume_type, kMaxWord);
                        put_text(out, unlocked.volume_id, kMaxWord);
                        put_text(out, unlocked.filesystem, kMaxWord);
+                       put_text(out, unlocked.partition_table, kMaxWord);
                        put_text(out, unlocked.notice, kMaxSentence);
                        out.u64(unlocked.size);
                    },

@@ -117,6 +117,8 @@ struct Unlocked {
     std::string volume_type;
     std::string volume_id;
     std::string filesystem;
+    /// "gpt", "dos", or "" for a device that is one volume.
+    std::string partition_table;
     std::string notice;
     Bytes size = 0;
 };

@@ -48,6 +48,9 @@ void put(WireWriter& out, const OpenResult<UnlockedVolume>& result) {
     out.u64(result->segment.size);
     out.u64(result->segment.sector_size);
     out.u64(result->segment.iv_tweak);
+    out.u8(static_cast<std::uint8_t>(result->segment.algorithm));
+    out.text(std::string_view(result->partition_table).substr(0, kMaxWord));
+    out.text(std::string_view(result->notice).substr(0, kMaxSentence));
 }
 
 std::unexpected<volume::OpenError> stopped() {
@@ -78,6 +81,9 @@ OpenResult<UnlockedVolume> take(std::span<const std::byte> answer) {
     volume.segment.size = in.u64();
     volume.segment.sector_size = in.u64();
     volume.segment.iv_tweak = in.u64();
+    volume.segment.algorithm = in.enumerator<volume::LuksAlgorithm>(volume::kLuksAlgorithms);
+    volume.partition_table = in.text(kMaxWord);
+    volume.notice = in.text(kMaxSentence);
     if (!in.finish())
         return stopped();
     return volume;

@@ -10,8 +10,8 @@
 
 #include "daemon/base/file_descriptor.hpp"
 #include "drivers/volume/device_file.hpp"
-#include "drivers/volume/luks/luks_unlock.hpp"
 #include "drivers/volume/open_error.hpp"
+#include "drivers/volume/unlock.hpp"
 
 namespace dray::drive {
 

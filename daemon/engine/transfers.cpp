@@ -51,6 +51,8 @@ void take_counters(Drive& drive, const Counters& counters, bool is_last) {
 
 /// In udev's words, so that images and disks read alike.
 std::string signature_of(const transfer::Unlocked& unlocked) {
+    if (!unlocked.partition_table.empty())
+        return unlocked.partition_table;
     if (unlocked.volume_type.starts_with("luks"))
         return "crypto_LUKS";
     return unlocked.volume_type == "plain" ? unlocked.filesystem : unlocked.volume_type;

@@ -122,6 +122,7 @@ FromTransfer take_from(WireReader& in) {
             unlocked.volume_type = in.text(kMaxText);
             unlocked.volume_id = in.text(kMaxText);
             unlocked.filesystem = in.text(kMaxText);
+            unlocked.partition_table = in.text(kMaxText);
             return unlocked;
         }
         case FromTag::Progress: {
@@ -181,6 +182,7 @@ std::vector<std::byte> encode(const FromTransfer& message) {
                        put_text(out, unlocked.volume_type);
                        put_text(out, unlocked.volume_id);
                        put_text(out, unlocked.filesystem);
+                       put_text(out, unlocked.partition_table);
                    },
                    [&](const Progress& progress) {
                        put_enum(out, FromTag::Progress);

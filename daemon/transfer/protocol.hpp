@@ -86,6 +86,8 @@ struct Unlocked {
     std::string volume_type;
     std::string volume_id;
     std::string filesystem;
+    /// "gpt", "dos", or "" for a device that is one volume.
+    std::string partition_table;
 };
 /// At most four a second, and once before Report.
 struct Progress {

@@ -114,7 +114,8 @@ private:
             return refused(format::is_drive_failure(status) ? status : "InternalError", unlocked.error());
         drive_.set_patience(kPatience);
         unlocked_ = *std::move(unlocked);
-        around_.engine.send(Unlocked{unlocked_.volume_type, unlocked_.volume_id, unlocked_.filesystem});
+        around_.engine.send(Unlocked{unlocked_.volume_type, unlocked_.volume_id, unlocked_.filesystem,
+                                     unlocked_.partition_table});
         if (!unlocked_.notice.empty())
             around_.engine.warn(unlocked_.notice);
         return {};

@@ -25,11 +25,14 @@ inline std::unexpected<OpenError> refuse(Error error, std::string status) {
 }
 
 // The words in use here.
+inline constexpr const char* kDiskNotFound = "DiskNotFound";
 inline constexpr const char* kDiskOperationFailed = "DiskOperationFailed";
 inline constexpr const char* kVolumeNotFound = "BitLockerVolumeNotFound";
 inline constexpr const char* kNotActivated = "BitLockerNotActivated";
+inline constexpr const char* kProtectorNotFound = "BitLockerProtectorNotFound";
 inline constexpr const char* kKeyInvalid = "BitLockerKeyInvalid";
 inline constexpr const char* kUnlockVolumeFailed = "BitLockerUnlockVolumeFailed";
+inline constexpr const char* kFailed = "BitLockerFailed";
 inline constexpr const char* kFileSystemUnknown = "VolumeNotNtfs";
 inline constexpr const char* kInternalError = "InternalError";
 

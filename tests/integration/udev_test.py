@@ -12,6 +12,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import make_drive  # noqa: E402
 from lab import MIB, Lab, alive, make_tree, random_files, seed  # noqa: E402
 
 UDEVD = "/lib/systemd/systemd-udevd"
@@ -68,6 +69,32 @@ class Udev(unittest.TestCase):
             self.assertEqual(lab.blobs(), {f"lab/{n}": d for n, d in files.items()})
             subprocess.run(["losetup", "-d", node], check=True)
             lab.wait_job("loop", "State", "Completed")
+
+    def test_a_partitioned_disk_is_opened_whole_and_its_partition_read(self):
+        rng = seed()
+        with running_udevd(), Lab(sources="[udev]") as lab:
+            source = make_tree(lab.root / "source", random_files(rng, 20, 200_000))
+            lab.start()
+            for serial, script, options in (
+                    ("PART512", "label: gpt\nsize=2MiB, type=U\n,,L\n", {"number": 2}),
+                    ("PART4K", "g\nn\n\n\n\nw\n", {"number": 1, "sector_size": 4096, "writer": "fdisk"})):
+                lab.key_file(serial)
+                drive = lab.foreign(serial, source, serial.lower())
+                volume, disk = lab.shelf / f"{serial}.volume", lab.shelf / f"{serial}.img"
+                os.rename(disk, volume)
+                make_drive.put_into_partition(volume, disk, script, **options)
+                lab.create(serial.lower(), [drive])
+                node = subprocess.run(["losetup", "-f", "--show", "-P", "--sector-size",
+                                       str(options.get("sector_size", 512)), disk], check=True, capture_output=True,
+                                      text=True).stdout.strip()
+                lab.closing.callback(subprocess.run, ["losetup", "-d", node], capture_output=True)
+                lab.wait_job(serial.lower(), "State", "Packaging")
+                self.assertEqual(lab.drive(serial.lower(), serial, "CopyStatus"), "Completed")
+                device = next(d for d in lab.json("devices") if d["device"] == node)
+                self.assertEqual((device["serial"], device["signature"]), (serial, "gpt"))
+                self.assertIn("partitions (GPT)", lab.ctl("devices")[0])
+                mine = {name: data for name, data in lab.blobs().items() if name.startswith(serial.lower() + "/")}
+                self.assertEqual(mine, drive["expected"])
 
     def test_a_loop_device_pulled_in_mid_copy_goes_on_under_another_name(self):
         rng = seed()

@@ -85,10 +85,8 @@ def encrypt(key, plain_path, image, data_offset, sector_size):
             number += 1
 
 
-def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_name="DriveManifest.xml", size=None,
-               mke2fs_options=(), debugfs=None):
-    """Makes the image from a directory and, unless None, the manifest's bytes. `debugfs`: requests that change the file
-    system before it is encrypted, one a line. Returns the LUKS identifier."""
+def make_plain(source, image, manifest=None, manifest_name="DriveManifest.xml", size=None, mke2fs_options=()):
+    """An ext4 without encryption, from a directory and, unless None, the manifest's bytes. Returns its size."""
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(image))) as work:
         tree = os.path.join(work, "tree")
         os.mkdir(tree)
@@ -96,9 +94,46 @@ def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_nam
         if manifest is not None:
             pathlib.Path(tree, manifest_name).write_bytes(manifest)
         used = sum(f.stat().st_size + 8192 for f in pathlib.Path(tree).rglob("*"))
-        plain = os.path.join(work, "plain")
         size = size or (used + used // 16 + 24 * MIB) // MIB * MIB
-        run("mke2fs", "-q", "-t", "ext4", "-F", *mke2fs_options, "-d", tree, plain, f"{size // 1024}k")
+        run("mke2fs", "-q", "-t", "ext4", "-F", *mke2fs_options, "-d", tree, image, f"{size // 1024}k")
+        return size
+
+
+def make_luks1(plain, image, key_file, **options):
+    """qemu-img's LUKS1 around a plain image. Returns its identifier."""
+    words = "".join(f",{name.replace('_', '-')}={value}" for name, value in options.items())
+    run("qemu-img", "convert", "-f", "raw", "-O", "luks", "--object", f"secret,id=key,file={key_file}", "-o",
+        f"key-secret=key,iter-time=10{words}", plain, image)
+    return run("cryptsetup", "luksUUID", image).decode().strip()
+
+
+def put_into_partition(volume, disk, script, number, sector_size=512, writer="sfdisk"):
+    """Partitions a new disk image by a script of sfdisk, or of fdisk for large sectors, and puts the volume into one of
+    its partitions."""
+    with open(disk, "wb") as out:
+        out.truncate(os.path.getsize(volume) + 48 * MIB)
+    command = ["sfdisk", "-q", str(disk)] if writer == "sfdisk" else ["fdisk", "-b", str(sector_size), str(disk)]
+    run(*command, input=script.encode())
+    if writer == "sfdisk":
+        listed = json.loads(run("sfdisk", "--json", disk))["partitiontable"]["partitions"]
+        starts = {int(entry["node"][len(str(disk)):]): entry["start"] for entry in listed}
+    else:
+        listed = run("fdisk", "-b", str(sector_size), "-l", "-o", "Device,Start", disk).decode().splitlines()
+        starts = {int(line.split()[0][len(str(disk)):]): int(line.split()[1]) for line in listed
+                  if line.startswith(str(disk))}
+    with open(volume, "rb") as source, open(disk, "r+b") as out:
+        out.seek(starts[number] * sector_size)
+        while piece := source.read(4 * MIB):
+            out.write(piece)
+
+
+def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_name="DriveManifest.xml", size=None,
+               mke2fs_options=(), debugfs=None, memory=32768):
+    """Makes the image from a directory and, unless None, the manifest's bytes. `debugfs`: requests that change the file
+    system before it is encrypted, one a line. Returns the LUKS identifier."""
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(image))) as work:
+        plain = os.path.join(work, "plain")
+        size = make_plain(source, plain, manifest, manifest_name, size, mke2fs_options)
         if debugfs is not None:
             run("debugfs", "-w", "-f", "/dev/stdin", plain, input=debugfs.encode())
         key_file = os.path.join(work, "key")
@@ -106,7 +141,7 @@ def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_nam
         with open(image, "wb") as out:
             out.truncate(16 * MIB + size)
         run("cryptsetup", "luksFormat", "-q", "--type", "luks2", "--cipher", "aes-xts-plain64", "--key-size", "512",
-            "--sector-size", str(sector_size), "--pbkdf", "argon2id", "--pbkdf-memory", "32768",
+            "--sector-size", str(sector_size), "--pbkdf", "argon2id", "--pbkdf-memory", str(memory),
             "--pbkdf-parallel", "1", "--pbkdf-force-iterations", "4", "--key-file", key_file, image)
         volume_key = os.path.join(work, "volume-key")
         run("cryptsetup", "luksDump", "-q", "--dump-volume-key", "--volume-key-file", volume_key, "--key-file",

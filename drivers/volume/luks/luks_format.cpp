@@ -141,8 +141,11 @@ Result<NewLuks> make_luks(const LuksFormat& format, const SecretBytes& key) {
     const char* uuid = crypt_get_uuid(device.get());
     made.volume.identity = {"luks2", uuid != nullptr ? uuid : ""};
     // The very check that stands before unlocking: what we make we must be able to open.
+    LuksHeader header;
+    header.version = 2;
+    header.length = kNewDataOffset;
     DRAY_LET(made.volume.segment,
-             check_luks_policy(device.get(), true, format.device_size,
+             check_luks_policy(device.get(), header, format.device_size,
                                std::max(format.derivation_memory, kLeastMemory)));
     return made;
 }

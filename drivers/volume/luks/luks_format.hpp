@@ -7,7 +7,7 @@
 #include <string>
 
 #include "daemon/base/file_descriptor.hpp"
-#include "drivers/volume/luks/luks_unlock.hpp"
+#include "drivers/volume/unlock.hpp"
 
 namespace dray::volume {
 

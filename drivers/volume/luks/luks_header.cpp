@@ -9,10 +9,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "daemon/base/digest.hpp"
 #include "daemon/base/memfd.hpp"
 
 namespace dray::volume {
@@ -48,85 +50,153 @@ std::optional<std::uint64_t> decimal(const nlohmann::json& value) {
     return number;
 }
 
-/// The size of the key slot area, from the JSON behind the binary header at `offset`.
-Result<Bytes> read_keyslots_size(BlockDevice& device, Bytes offset, Bytes header_size) {
-    std::vector<std::byte> area(static_cast<std::size_t>(header_size - kBinaryHeader));
-    DRAY_TRY(device.read(offset + kBinaryHeader, area));
+std::unexpected<OpenError> damaged(std::string sentence) {
+    return refuse({ErrorKind::Corrupt, std::move(sentence)}, kFailed);
+}
+
+std::unexpected<OpenError> unreadable(Error error) { return refuse(std::move(error), kDiskOperationFailed); }
+
+std::unexpected<OpenError> too_long() {
+    return refuse({ErrorKind::LimitReached, fmt::format("the LUKS header with its key slots is longer than {}",
+                                                        format_bytes(kMaxHeaderCopy))},
+                  kUnlockVolumeFailed);
+}
+
+OpenResult<void> check_length(const LuksHeader& header, const BlockDevice& device) {
+    if (header.length > kMaxHeaderCopy)
+        return too_long();
+    if (header.length > device.size())
+        return unreadable({ErrorKind::Corrupt, fmt::format("the device ends at {}, within its LUKS header of {} bytes",
+                                                           device.size(), header.length)});
+    return {};
+}
+
+/// The size of the key slot area, from the JSON behind the binary header.
+OpenResult<Bytes> keyslots_size(std::span<const std::byte> area, Bytes offset) {
     const auto end = std::find(area.begin(), area.end(), std::byte{0});
     const std::string_view text(reinterpret_cast<const char*>(area.data()),
                                 static_cast<std::size_t>(end - area.begin()));
     const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
     if (!json.is_object() || !json.contains("config") || !json["config"].is_object() ||
         !json["config"].contains("keyslots_size"))
-        return fail(ErrorKind::Corrupt, "the LUKS2 header at {} is damaged", offset);
+        return damaged(fmt::format("the LUKS2 header at {} is damaged", offset));
     const std::optional<std::uint64_t> size = decimal(json["config"]["keyslots_size"]);
     if (!size)
-        return fail(ErrorKind::Corrupt, "the LUKS2 header at {} has no size of its key slots", offset);
+        return damaged(fmt::format("the LUKS2 header at {} has no size of its key slots", offset));
     return *size;
 }
 
-Result<LuksHeader> read_luks2(BlockDevice& device, Bytes offset, std::span<const std::byte> binary) {
-    const std::uint64_t header_size = big_endian(binary.subspan(8, 8));
-    if (!std::has_single_bit(header_size) || header_size < kMinHeader || header_size > kMaxHeader)
-        return fail(ErrorKind::Corrupt, "the LUKS2 header at {} names an impossible size of {}", offset,
-                    header_size);
-    DRAY_LET(const Bytes keyslots, read_keyslots_size(device, offset, header_size));
-    if (keyslots > kMaxHeaderCopy || 2 * header_size + keyslots > kMaxHeaderCopy)
-        return fail(ErrorKind::LimitReached, "the LUKS2 header is longer than {} bytes", kMaxHeaderCopy);
-    return LuksHeader{2, 2 * header_size + keyslots};
+/// Whether the checksum is right; other digests than SHA-256 are left to libcryptsetup.
+bool has_right_checksum(std::span<const std::byte> header) {
+    constexpr std::size_t kAlgorithm = 72;
+    constexpr std::size_t kChecksum = 448;
+    constexpr std::size_t kChecksumField = 64;
+    constexpr std::array<std::byte, kChecksumField> kZeros{};
+    if (!begins_with(header.subspan(kAlgorithm), "sha256\0"sv))
+        return false;
+    Digest digest(DigestKind::Sha256);
+    digest.update(header.first(kChecksum));
+    digest.update(kZeros);
+    digest.update(header.subspan(kChecksum + kChecksumField));
+    return std::ranges::equal(digest.finish(), header.subspan(kChecksum, 32));
 }
 
-Result<LuksHeader> read_luks1(std::span<const std::byte> binary) {
-    const Bytes length = big_endian(binary.subspan(104, 4)) * 512;
-    // A header of its own, detached from the data, says 0.
-    if (length == 0)
-        return fail(ErrorKind::Unsupported, "the LUKS1 header belongs to data elsewhere");
-    if (length > kMaxHeaderCopy)
-        return fail(ErrorKind::LimitReached, "the LUKS1 header is longer than {} bytes", kMaxHeaderCopy);
-    return LuksHeader{1, length};
-}
+struct Copy {
+    LuksHeader header;
+    /// Of this copy of the header alone.
+    Bytes size = 0;
+    bool is_whole = false;
+};
 
-Result<LuksHeader> read_primary(BlockDevice& device, std::span<const std::byte> binary) {
-    const std::uint64_t version = big_endian(binary.subspan(6, 2));
-    if (version == 1)
-        return read_luks1(binary);
-    if (version == 2)
-        return read_luks2(device, 0, binary);
-    return fail(ErrorKind::Unsupported, "LUKS version {} is not known", version);
+OpenResult<Copy> read_luks2(BlockDevice& device, Bytes offset, std::span<const std::byte> binary) {
+    const std::uint64_t size = big_endian(binary.subspan(8, 8));
+    if (!std::has_single_bit(size) || size < kMinHeader || size > kMaxHeader)
+        return damaged(fmt::format("the LUKS2 header at {} names an impossible size of {}", offset, size));
+    std::vector<std::byte> whole(static_cast<std::size_t>(size));
+    if (Result<void> read = device.read(offset, whole); !read)
+        return unreadable(std::move(read.error()));
+    DRAY_LET(const Bytes keyslots, keyslots_size(std::span(whole).subspan(kBinaryHeader), offset));
+    Copy copy;
+    copy.header.version = 2;
+    copy.header.length = 2 * size + std::min(keyslots, kMaxHeaderCopy);
+    copy.size = size;
+    copy.is_whole = has_right_checksum(whole);
+    DRAY_TRY(check_length(copy.header, device));
+    return copy;
 }
 
 /// Where libcryptsetup, too, looks for the second header when the first one is damaged.
-std::optional<LuksHeader> find_secondary(BlockDevice& device) {
+OpenResult<std::optional<Copy>> find_second(BlockDevice& device) {
     std::vector<std::byte> binary(kBinaryHeader);
     for (Bytes offset = kMinHeader; offset <= kMaxHeader; offset *= 2) {
-        if (offset + kBinaryHeader > device.size() || !device.read(offset, binary))
-            return std::nullopt;
+        if (offset + kBinaryHeader > device.size())
+            break;
+        if (Result<void> read = device.read(offset, binary); !read)
+            return unreadable(std::move(read.error()));
         if (!begins_with(binary, kSecondaryMagic))
             continue;
-        if (const Result<LuksHeader> header = read_luks2(device, offset, binary))
-            return *header;
+        OpenResult<Copy> copy = read_luks2(device, offset, binary);
+        if (copy && copy->size == offset)
+            return std::optional(*std::move(copy));
     }
-    return std::nullopt;
+    return std::optional<Copy>();
+}
+
+OpenResult<LuksHeader> read_luks1(BlockDevice& device, std::span<const std::byte> binary) {
+    constexpr std::size_t kHash = 72;
+    constexpr std::size_t kHashField = 32;
+    constexpr std::size_t kDataOffset = 104;
+    constexpr std::size_t kDigestIterations = 164;
+    LuksHeader header;
+    header.version = 1;
+    header.is_first_whole = true;
+    header.length = big_endian(binary.subspan(kDataOffset, 4)) * 512;
+    const std::span<const std::byte> hash = binary.subspan(kHash, kHashField);
+    header.hash.assign(reinterpret_cast<const char*>(hash.data()),
+                       static_cast<std::size_t>(std::find(hash.begin(), hash.end(), std::byte{0}) - hash.begin()));
+    header.digest_iterations = static_cast<std::uint32_t>(big_endian(binary.subspan(kDigestIterations, 4)));
+    // A header of its own, detached from the data, says 0.
+    if (header.length == 0)
+        return refuse({ErrorKind::Unsupported, "the LUKS1 header belongs to data elsewhere"}, kUnlockVolumeFailed);
+    DRAY_TRY(check_length(header, device));
+    return header;
+}
+
+/// Of two whole copies libcryptsetup takes the newer one, so that the memfd must hold all that either says.
+LuksHeader header_of(const OpenResult<Copy>& first, const std::optional<Copy>& second) {
+    const bool is_first_whole = first && first->is_whole;
+    LuksHeader header = first ? first->header : second->header;
+    if (second && second->is_whole)
+        header.length = is_first_whole ? std::max(first->header.length, second->header.length)
+                                       : second->header.length;
+    header.is_first_whole = is_first_whole;
+    return header;
 }
 
 }  // namespace
 
-Result<LuksHeader> find_luks_header(BlockDevice& device) {
+OpenResult<LuksHeader> find_luks_header(BlockDevice& device) {
+    OpenResult<Copy> first = refuse({ErrorKind::NotFound, "there is no LUKS header"}, kVolumeNotFound);
     if (device.size() < kBinaryHeader)
-        return fail(ErrorKind::NotFound, "there is no LUKS header");
+        return std::unexpected(std::move(first.error()));
     std::vector<std::byte> binary(kBinaryHeader);
-    DRAY_TRY(device.read(0, binary));
-    Result<LuksHeader> header = fail(ErrorKind::NotFound, "there is no LUKS header");
-    if (begins_with(binary, kPrimaryMagic))
-        header = read_primary(device, binary);
-    if (!header && (header.error().kind() == ErrorKind::NotFound ||
-                    header.error().kind() == ErrorKind::Corrupt))
-        if (const std::optional<LuksHeader> secondary = find_secondary(device))
-            header = *secondary;
-    if (header && header->length > device.size())
-        return fail(ErrorKind::Corrupt, "the device ends at {}, within its LUKS header of {} bytes",
-                    device.size(), header->length);
-    return header;
+    if (Result<void> read = device.read(0, binary); !read)
+        return unreadable(std::move(read.error()));
+    if (begins_with(binary, kPrimaryMagic)) {
+        const std::uint64_t version = big_endian(std::span(binary).subspan(6, 2));
+        if (version == 1)
+            return read_luks1(device, binary);
+        if (version != 2)
+            return refuse({ErrorKind::Unsupported, fmt::format("LUKS version {} is not known", version)},
+                          kUnlockVolumeFailed);
+        first = read_luks2(device, 0, binary);
+        if (!first && first.error().error.kind() != ErrorKind::Corrupt)
+            return std::unexpected(std::move(first.error()));
+    }
+    DRAY_LET(const std::optional<Copy> second, find_second(device));
+    if (!first && !second)
+        return std::unexpected(std::move(first.error()));
+    return header_of(first, second);
 }
 
 Result<FileDescriptor> copy_luks_header(BlockDevice& device, const LuksHeader& header) {

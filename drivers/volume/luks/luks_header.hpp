@@ -4,7 +4,11 @@
 // boxed process cannot open the device by its path.
 #pragma once
 
+#include <cstdint>
+#include <string>
+
 #include "daemon/base/file_descriptor.hpp"
+#include "drivers/volume/open_error.hpp"
 #include "drivers/volume/volume.hpp"
 
 namespace dray::volume {
@@ -17,11 +21,18 @@ struct LuksHeader {
     int version = 0;
     /// Bytes from the start of the device that hold both headers and all key slots.
     Bytes length = 0;
+    /// The header at the very start of the device is whole: its checksum is right (version 1 has none, and
+    /// its magic bytes must do). Else what is there may be the rest of an earlier use of the device.
+    bool is_first_whole = false;
+    /// Version 1: what keys are derived with, and how many rounds its digest of the volume key takes.
+    std::string hash;
+    std::uint32_t digest_iterations = 0;
 };
 
-/// NotFound: there is no LUKS header. Corrupt: there is one, but it makes no sense or the device ends
-/// within it. LimitReached: longer than kMaxHeaderCopy. Unsupported: an unknown version.
-Result<LuksHeader> find_luks_header(BlockDevice& device);
+/// NotFound: there is no LUKS header. Corrupt: there is one, but it makes no sense (BitLockerFailed) or the device
+/// ends within it (DiskOperationFailed). LimitReached: longer than kMaxHeaderCopy. Unsupported: an unknown
+/// version, or data elsewhere. Gone, Internal: as read.
+OpenResult<LuksHeader> find_luks_header(BlockDevice& device);
 
 /// A sealed memfd with the header.
 Result<FileDescriptor> copy_luks_header(BlockDevice& device, const LuksHeader& header);

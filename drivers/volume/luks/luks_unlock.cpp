@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "drivers/volume/luks/luks_unlock.hpp"
 
-#include <libcryptsetup.h>
 #include <openssl/evp.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cctype>
+#include <string_view>
 #include <utility>
 
-#include "daemon/base/handle.hpp"
 #include "daemon/base/log.hpp"
-#include "drivers/volume/luks/luks_header.hpp"
-#include "drivers/volume/signature.hpp"
 
 namespace dray::volume {
 namespace {
@@ -44,101 +38,18 @@ void silence_library() {
     crypt_set_log_callback(nullptr, log_line, nullptr);
 }
 
-bool same_identifier(std::string_view left, std::string_view right) {
-    return std::equal(left.begin(), left.end(), right.begin(), right.end(), [](char a, char b) {
-        return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
-    });
-}
-
-OpenResult<void> check_identifier(const std::string& found, const std::string& expected) {
-    if (expected.empty() || same_identifier(found, expected))
-        return {};
-    return refuse({ErrorKind::Denied,
-                   fmt::format("the volume has the identifier {}, but {} was expected",
-                               found.empty() ? "none" : found, expected)},
-                  kDiskOperationFailed);
-}
-
-/// No LUKS here: say what there is instead.
-OpenResult<UnlockedVolume> without_luks(BlockDevice& device, const UnlockPolicy& policy) {
-    const Result<Signature> signature = read_signature(device);
-    if (!signature)
-        return refuse(signature.error(), kDiskOperationFailed);
-    if (*signature == Signature::BitLocker)
-        return refuse({ErrorKind::Unsupported, "the volume is encrypted with BitLocker, which cannot be "
-                                               "unlocked; use LUKS"},
-                      kUnlockVolumeFailed);
-    if (is_filesystem(*signature) && policy.allow_plain) {
-        if (auto fits = check_identifier("", policy.volume_id); !fits)
-            return std::unexpected(std::move(fits.error()));
-        UnlockedVolume volume;
-        volume.identity.type = "plain";
-        volume.segment.size = device.size();
-        return volume;
+/// What the policy refuses, as the drive's log says it.
+const char* status_of(const Error& error) {
+    switch (error.kind()) {
+        case ErrorKind::Corrupt: return kDiskOperationFailed;
+        case ErrorKind::NotFound: return kProtectorNotFound;
+        default: return kUnlockVolumeFailed;
     }
-    if (is_filesystem(*signature))
-        return refuse({ErrorKind::Denied,
-                       fmt::format("the drive is not encrypted: it holds {}", to_string(*signature))},
-                      kNotActivated);
-    return refuse({ErrorKind::Unsupported, fmt::format("the drive has no encrypted volume: it holds {}",
-                                                       to_string(*signature))},
-                  kVolumeNotFound);
-}
-
-OpenResult<SecretBytes> volume_key(crypt_device* device, const SecretBytes& key) {
-    SecretBytes volume(static_cast<std::size_t>(crypt_get_volume_key_size(device)));
-    std::size_t length = volume.size();
-    const int error = crypt_volume_key_get(device, CRYPT_ANY_SLOT, reinterpret_cast<char*>(volume.data()),
-                                           &length, reinterpret_cast<const char*>(key.data()), key.size());
-    if (error >= 0 && length == volume.size())
-        return volume;
-    if (error == -EPERM) {
-        const bool ends_in_line_break = key.text().ends_with('\n') || key.text().ends_with('\r');
-        return refuse({ErrorKind::WrongKey, std::string("the key does not unlock the volume") +
-                                                (ends_in_line_break ? "; the key ends in a line break" : "")},
-                      kKeyInvalid);
-    }
-    if (error == -ENOMEM)
-        return refuse({ErrorKind::LimitReached, "there is not enough memory to derive the key"},
-                      kUnlockVolumeFailed);
-    return refuse({ErrorKind::Corrupt,
-                   fmt::format("the volume cannot be unlocked: {}", errno_text(error < 0 ? -error : EINVAL))},
-                  kUnlockVolumeFailed);
-}
-
-OpenResult<UnlockedVolume> unlock_luks(BlockDevice& device, const LuksHeader& header,
-                                       const SecretBytes& key, const UnlockPolicy& policy) {
-    const Result<FileDescriptor> copy = copy_luks_header(device, header);
-    if (!copy)
-        return refuse(copy.error(), kDiskOperationFailed);
-    Result<CryptDevice> luks = open_header(copy->get());
-    if (!luks)
-        return refuse(luks.error(), kUnlockVolumeFailed);
-    const bool is_luks2 = header.version == 2;
-    if (crypt_load(luks->get(), is_luks2 ? CRYPT_LUKS2 : CRYPT_LUKS1, nullptr) != 0)
-        return refuse({ErrorKind::Corrupt, "the LUKS header is damaged"}, kUnlockVolumeFailed);
-
-    UnlockedVolume volume;
-    const char* uuid = crypt_get_uuid(luks->get());
-    volume.identity = {is_luks2 ? "luks2" : "luks1", uuid != nullptr ? uuid : ""};
-    if (auto fits = check_identifier(volume.identity.id, policy.volume_id); !fits)
-        return std::unexpected(std::move(fits.error()));
-    const Result<LuksSegment> segment =
-        check_luks_policy(luks->get(), is_luks2, device.size(), policy.memory);
-    if (!segment)
-        return refuse(segment.error(), segment.error().kind() == ErrorKind::Corrupt ? kDiskOperationFailed
-                                                                                    : kUnlockVolumeFailed);
-    volume.segment = *segment;
-    OpenResult<SecretBytes> master = volume_key(luks->get(), key);
-    if (!master)
-        return std::unexpected(std::move(master.error()));
-    volume.key = *std::move(master);
-    return volume;
 }
 
 }  // namespace
 
-Result<void> warm_up_unlocking() {
+Result<void> warm_up_luks() {
     silence_library();
     const FileDescriptor empty(memfd_create("dray-warm-up", MFD_CLOEXEC));
     if (!empty)
@@ -153,17 +64,52 @@ Result<void> warm_up_unlocking() {
     return {};
 }
 
-OpenResult<UnlockedVolume> unlock_volume(BlockDevice& device, const SecretBytes& key,
-                                         const UnlockPolicy& policy) {
-    const Result<LuksHeader> header = find_luks_header(device);
-    if (header)
-        return unlock_luks(device, *header, key, policy);
-    switch (header.error().kind()) {
-        case ErrorKind::NotFound: return without_luks(device, policy);
-        case ErrorKind::LimitReached:
-        case ErrorKind::Unsupported: return refuse(header.error(), kUnlockVolumeFailed);
-        default: return refuse(header.error(), kDiskOperationFailed);
+OpenResult<LoadedLuks> load_luks(BlockDevice& device, const LuksHeader& header, Bytes unlock_memory) {
+    if (Result<void> known = check_luks1_hash(header); !known)
+        return refuse(std::move(known.error()), kUnlockVolumeFailed);
+    const Result<FileDescriptor> copy = copy_luks_header(device, header);
+    if (!copy)
+        return refuse(copy.error(), kDiskOperationFailed);
+    Result<CryptDevice> crypt = open_header(copy->get());
+    if (!crypt)
+        return refuse(std::move(crypt.error()), kUnlockVolumeFailed);
+    const bool is_luks2 = header.version == 2;
+    if (crypt_load(crypt->get(), is_luks2 ? CRYPT_LUKS2 : CRYPT_LUKS1, nullptr) != 0)
+        return refuse({ErrorKind::Corrupt, is_luks2 ? "both LUKS headers are damaged" : "the LUKS header is damaged"},
+                      kFailed);
+    LoadedLuks luks;
+    Result<LuksSegment> segment = check_luks_policy(crypt->get(), header, device.size(), unlock_memory);
+    if (!segment) {
+        const char* status = status_of(segment.error());
+        return refuse(std::move(segment.error()), status);
     }
+    const char* uuid = crypt_get_uuid(crypt->get());
+    luks.identity = {is_luks2 ? "luks2" : "luks1", uuid != nullptr ? uuid : ""};
+    luks.segment = *segment;
+    luks.device = *std::move(crypt);
+    return luks;
+}
+
+OpenResult<SecretBytes> open_luks(const LoadedLuks& luks, const SecretBytes& key) {
+    SecretBytes volume(static_cast<std::size_t>(crypt_get_volume_key_size(luks.device.get())));
+    std::size_t length = volume.size();
+    const int error =
+        crypt_volume_key_get(luks.device.get(), CRYPT_ANY_SLOT, reinterpret_cast<char*>(volume.data()), &length,
+                             reinterpret_cast<const char*>(key.data()), key.size());
+    if (error >= 0 && length == volume.size())
+        return volume;
+    if (error == -EPERM) {
+        const bool ends_in_line_break = key.text().ends_with('\n') || key.text().ends_with('\r');
+        return refuse({ErrorKind::WrongKey, std::string("the key does not unlock the volume") +
+                                                (ends_in_line_break ? "; the key ends in a line break" : "")},
+                      kKeyInvalid);
+    }
+    if (error == -ENOMEM)
+        return refuse({ErrorKind::LimitReached, "there is not enough memory to derive the key"},
+                      kUnlockVolumeFailed);
+    return refuse({ErrorKind::Corrupt,
+                   fmt::format("the volume cannot be unlocked: {}", errno_text(error < 0 ? -error : EINVAL))},
+                  kUnlockVolumeFailed);
 }
 
 }  // namespace dray::volume

@@ -17,7 +17,7 @@ LuksVolume::LuksVolume(BlockDevice& device, LuksCipher cipher, const LuksSegment
 
 Result<std::unique_ptr<LuksVolume>> LuksVolume::open(BlockDevice& device, const SecretBytes& key,
                                                      const LuksSegment& segment) {
-    DRAY_LET(LuksCipher cipher, LuksCipher::create(key, segment.sector_size));
+    DRAY_LET(LuksCipher cipher, LuksCipher::create(segment.algorithm, key, segment.sector_size));
     if (segment.offset > device.size() || segment.size > device.size() - segment.offset)
         return fail(ErrorKind::Corrupt, "the encrypted data lies outside the device");
     return std::unique_ptr<LuksVolume>(new LuksVolume(device, std::move(cipher), segment));

@@ -270,10 +270,26 @@ TEST_F(SmallDrive, AnUnencryptedDriveOpensOnlyWhereThatIsAllowed) {
     EXPECT_EQ(error.kind(), ErrorKind::Denied);
     EXPECT_EQ(status, "BitLockerNotActivated");
     EXPECT_NE(error.text().find("ext4"), std::string::npos) << error.text();
+    EXPECT_NE(error.text().find("drives.allow-plain: true"), std::string::npos) << error.text();
     Drive drive(plain, {}, {kMiB, kGiB, true});
     const Result<Unlocked> unlocked = drive.client().unlock("");
     ASSERT_TRUE(unlocked) << unlocked.error().text();
     EXPECT_EQ(unlocked->volume_type, "plain");
+}
+
+TEST_F(SmallDrive, ADiskWithoutAMediumIsDiskNotFound) {
+    // A loop device that holds no file: there as a device node, and no disk behind it.
+    std::string empty;
+    for (int number = 0; number < 64 && empty.empty(); ++number) {
+        const std::string name = "loop" + std::to_string(number);
+        if (stdfs::exists("/dev/" + name) && !stdfs::exists("/sys/block/" + name + "/loop/backing_file"))
+            empty = "/dev/" + name;
+    }
+    if (empty.empty() || access(empty.c_str(), R_OK) != 0)
+        GTEST_SKIP() << "no loop device that could be read";
+    const auto [error, status] = refusal(empty, kKey);
+    EXPECT_EQ(error.kind(), ErrorKind::Gone) << error.text();
+    EXPECT_EQ(status, "DiskNotFound");
 }
 
 TEST_F(SmallDrive, WhatIsNotLuksIsNamed) {

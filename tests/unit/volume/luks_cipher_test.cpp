@@ -24,7 +24,7 @@ std::vector<std::byte> counted(std::size_t size) {
 constexpr const char* kVectorKey = "2718281828459045235360287471352631415926535897932384626433832795";
 
 TEST(LuksCipher, AgreesWithThePublishedVector) {
-    Result<LuksCipher> cipher = LuksCipher::create(key_of(kVectorKey), 512);
+    Result<LuksCipher> cipher = LuksCipher::create(LuksAlgorithm::XtsPlain64, key_of(kVectorKey), 512);
     ASSERT_TRUE(cipher);
     std::vector<std::byte> bytes = counted(512);
     ASSERT_TRUE(cipher->encrypt(0, bytes));
@@ -35,7 +35,7 @@ TEST(LuksCipher, AgreesWithThePublishedVector) {
 
 TEST(LuksCipher, CountsUnitsOf512BytesWhateverTheSector) {
     SecretBytes key = key_of(kVectorKey);
-    Result<LuksCipher> large = LuksCipher::create(key, 4096);
+    Result<LuksCipher> large = LuksCipher::create(LuksAlgorithm::XtsPlain64, key, 4096);
     ASSERT_TRUE(large);
     std::vector<std::byte> two = counted(8192);
     ASSERT_TRUE(large->encrypt(16, two));
@@ -46,12 +46,15 @@ TEST(LuksCipher, CountsUnitsOf512BytesWhateverTheSector) {
 
 TEST(LuksCipher, RefusesKeysAndSectorsItDoesNotKnow) {
     for (const std::size_t size : {0U, 16U, 31U, 33U, 48U, 63U, 65U})
-        EXPECT_EQ(LuksCipher::create(SecretBytes(size), 512).error().kind(), ErrorKind::Unsupported) << size;
+        EXPECT_EQ(LuksCipher::create(LuksAlgorithm::XtsPlain64, SecretBytes(size), 512).error().kind(),
+                  ErrorKind::Unsupported)
+            << size;
     SecretBytes key = key_of(kVectorKey);
     for (const Bytes sector : {0U, 256U, 513U, 8192U})
-        EXPECT_EQ(LuksCipher::create(key, sector).error().kind(), ErrorKind::Unsupported) << sector;
+        EXPECT_EQ(LuksCipher::create(LuksAlgorithm::XtsPlain64, key, sector).error().kind(), ErrorKind::Unsupported)
+            << sector;
     std::vector<std::byte> bytes(1000);
-    EXPECT_FALSE(LuksCipher::create(key, 512)->decrypt(0, bytes));
+    EXPECT_FALSE(LuksCipher::create(LuksAlgorithm::XtsPlain64, key, 512)->decrypt(0, bytes));
 }
 
 }  // namespace

@@ -58,10 +58,10 @@ TEST(LuksHeader, KnowsItsLengthOrSaysWhyNot) {
         std::vector<std::byte> bytes(kDevice);
         put_header(bytes, 0, "LUKS\xba\xbe", row.size, row.json);
         MemoryDevice device(std::move(bytes), 512);
-        const Result<LuksHeader> header = find_luks_header(device);
+        const OpenResult<LuksHeader> header = find_luks_header(device);
         EXPECT_EQ(header.has_value(), !row.error) << row.what;
         if (!header && row.error) {
-            EXPECT_EQ(header.error().kind(), *row.error) << row.what << ": " << header.error().text();
+            EXPECT_EQ(header.error().error.kind(), *row.error) << row.what << ": " << header.error().error.text();
         }
     }
 }
@@ -70,8 +70,8 @@ TEST(LuksHeader, ADamagedFirstHeaderLeavesTheSecond) {
     std::vector<std::byte> bytes(kDevice);
     put_header(bytes, 16384, "SKUL\xba\xbe", 16384, config("\"1000000\""));
     MemoryDevice device(std::move(bytes), 512);
-    const Result<LuksHeader> header = find_luks_header(device);
-    ASSERT_TRUE(header) << header.error().text();
+    const OpenResult<LuksHeader> header = find_luks_header(device);
+    ASSERT_TRUE(header) << header.error().error.text();
     EXPECT_EQ(header->length, 32768U + 1000000U);
 }
 
@@ -86,7 +86,7 @@ TEST(LuksHeader, NoBytesMakeItStumble) {
         for (unsigned i = 0; i < 1 + random() % 8; ++i)
             bytes[random() % (random() % 2 == 0 ? 16 : 4200)] = static_cast<std::byte>(random());
         MemoryDevice device(std::move(bytes), 512);
-        if (const Result<LuksHeader> header = find_luks_header(device); header && header->version == 2) {
+        if (const OpenResult<LuksHeader> header = find_luks_header(device); header && header->version == 2) {
             EXPECT_LE(header->length, device.size());
         }
     }

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "drivers/volume/unlock.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <string_view>
+#include <utility>
+
+#include "drivers/volume/luks/luks_unlock.hpp"
+#include "drivers/volume/luks/luks_volume.hpp"
+#include "drivers/volume/partition/partition_table.hpp"
+#include "drivers/volume/signature.hpp"
+#include "drivers/volume/slice.hpp"
+
+namespace dray::volume {
+namespace {
+
+bool same_identifier(std::string_view left, std::string_view right) {
+    return std::equal(left.begin(), left.end(), right.begin(), right.end(), [](char a, char b) {
+        return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
+    });
+}
+
+OpenResult<void> check_identifier(const std::string& found, const std::string& expected) {
+    if (expected.empty() || same_identifier(found, expected))
+        return {};
+    return refuse({ErrorKind::Denied,
+                   fmt::format("the volume has the identifier {}, but {} was expected",
+                               found.empty() ? "none" : found, expected)},
+                  kDiskOperationFailed);
+}
+
+bool is_unreadable(const Error& error) {
+    return error.kind() == ErrorKind::Gone || error.kind() == ErrorKind::Internal;
+}
+
+/// Of these the first sector itself tells, so that what looks like an MBR in it is none.
+bool is_in_first_sector(Signature signature) {
+    switch (signature) {
+        case Signature::BitLocker:
+        case Signature::Ntfs:
+        case Signature::ExFat:
+        case Signature::Fat:
+        case Signature::Xfs: return true;
+        default: return false;
+    }
+}
+
+void add_notice(std::string& notice, std::string_view sentence) {
+    if (!sentence.empty())
+        notice += (notice.empty() ? "" : "; ") + std::string(sentence);
+}
+
+OpenResult<UnlockedVolume> unlock_luks(BlockDevice& device, const LuksHeader& header, const SecretBytes& key,
+                                       const UnlockPolicy& policy) {
+    DRAY_LET(const LoadedLuks luks, load_luks(device, header, policy.memory));
+    DRAY_TRY(check_identifier(luks.identity.id, policy.volume_id));
+    UnlockedVolume volume;
+    volume.identity = luks.identity;
+    volume.segment = luks.segment;
+    DRAY_LET(volume.key, open_luks(luks, key));
+    if (!header.is_first_whole)
+        volume.notice = "the first LUKS header is damaged; the second one was used";
+    return volume;
+}
+
+/// No LUKS here: say what there is instead.
+OpenResult<UnlockedVolume> without_luks(BlockDevice& device, Signature signature, const UnlockPolicy& policy) {
+    if (signature == Signature::BitLocker)
+        return refuse({ErrorKind::Unsupported, "the volume is encrypted with BitLocker, which cannot be "
+                                               "unlocked; use LUKS"},
+                      kUnlockVolumeFailed);
+    if (is_filesystem(signature) && policy.allow_plain) {
+        DRAY_TRY(check_identifier("", policy.volume_id));
+        UnlockedVolume volume;
+        volume.identity.type = "plain";
+        volume.segment.size = device.size();
+        return volume;
+    }
+    if (is_filesystem(signature))
+        return refuse({ErrorKind::Denied,
+                       fmt::format("the drive is not encrypted: it holds {}; drives without encryption are taken "
+                                   "only with drives.allow-plain: true in dray.yaml",
+                                   to_string(signature))},
+                      kNotActivated);
+    return refuse({ErrorKind::Unsupported, fmt::format("the drive has no encrypted volume: it holds {}",
+                                                       to_string(signature))},
+                  kVolumeNotFound);
+}
+
+/// A partition, or a device that has none.
+OpenResult<UnlockedVolume> unlock_inside(BlockDevice& device, const SecretBytes& key, const UnlockPolicy& policy) {
+    const OpenResult<LuksHeader> header = find_luks_header(device);
+    if (header)
+        return unlock_luks(device, *header, key, policy);
+    if (header.error().error.kind() != ErrorKind::NotFound)
+        return std::unexpected(header.error());
+    const Result<Signature> signature = read_signature(device);
+    if (!signature)
+        return refuse(signature.error(), kDiskOperationFailed);
+    return without_luks(device, *signature, policy);
+}
+
+OpenResult<UnlockedVolume> unlock_partition(BlockDevice& device, const PartitionTable& table, const SecretBytes& key,
+                                            const UnlockPolicy& policy) {
+    const Partition* partition = table.first_data();
+    if (partition == nullptr)
+        return refuse({ErrorKind::Unsupported, fmt::format("the drive has a partition table ({}) without a partition "
+                                                           "for data ({})",
+                                                           table_name(table), table.describe())},
+                      kVolumeNotFound);
+    Slice slice(device, partition->offset, partition->size);
+    OpenResult<UnlockedVolume> volume = unlock_inside(slice, key, policy);
+    if (!volume)
+        return refuse(Error(std::move(volume.error().error), fmt::format("partition {}", partition->number)),
+                      std::move(volume.error().status));
+    volume->segment.offset += partition->offset;
+    volume->partition_table = table.type;
+    add_notice(volume->notice, table.notice);
+    if (table.data_count() > 1)
+        add_notice(volume->notice, fmt::format("the disk has {} partitions for data; only the first one, number {}, "
+                                               "is read",
+                                               table.data_count(), partition->number));
+    return volume;
+}
+
+}  // namespace
+
+Result<void> warm_up_unlocking() { return warm_up_luks(); }
+
+OpenResult<UnlockedVolume> unlock_volume(BlockDevice& device, const SecretBytes& key,
+                                         const UnlockPolicy& policy) {
+    const OpenResult<LuksHeader> header = find_luks_header(device);
+    if (header && header->is_first_whole)
+        return unlock_luks(device, *header, key, policy);
+    if (!header && is_unreadable(header.error().error))
+        return std::unexpected(header.error());
+
+    const Result<PartitionTable> table = read_partition_table(device);
+    if (!table && is_unreadable(table.error()))
+        return refuse(table.error(), kDiskOperationFailed);
+    const Result<Signature> signature = read_signature(device);
+    if (!signature)
+        return refuse(signature.error(), kDiskOperationFailed);
+    // What is left of an earlier use of the disk does not count against a table that makes sense.
+    if (table && (table->type == "gpt" || !is_in_first_sector(*signature)))
+        return unlock_partition(device, *table, key, policy);
+
+    if (header || header.error().error.kind() != ErrorKind::NotFound)
+        return unlock_inside(device, key, policy);
+    if (!table && table.error().kind() == ErrorKind::Corrupt && *signature == Signature::PartitionTable)
+        return refuse(table.error(), kDiskOperationFailed);
+    return without_luks(device, *signature, policy);
+}
+
+Result<std::unique_ptr<BlockDevice>> open_volume(BlockDevice& device, const UnlockedVolume& volume) {
+    if (volume.identity.type == "plain")
+        return std::make_unique<Slice>(device, volume.segment.offset, volume.segment.size);
+    return LuksVolume::open(device, volume.key, volume.segment);
+}
+
+}  // namespace dray::volume

@@ -92,7 +92,11 @@ Result<void> give_up(Peer& peer, const Error& error, const std::string& status) 
     return peer.socket.send(encode(FromDrive(UnlockFailed{to_failure(error), word})));
 }
 
-bool is_allowed(const volume::VolumeIdentity& identity, const volume::UnlockPolicy& policy) {
+bool is_allowed(const volume::UnlockedVolume& unlocked, const volume::UnlockPolicy& policy) {
+    const volume::VolumeIdentity& identity = unlocked.identity;
+    const std::string& table = unlocked.partition_table;
+    if (!table.empty() && table != "gpt" && table != "dos")
+        return false;
     if (identity.type == "plain")
         return policy.allow_plain;
     const auto same = [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); };
@@ -137,7 +141,7 @@ Result<void> serve_reading(Peer& peer, const Unlock& unlock) {
         return give_up(peer, answer->error().error, answer->error().status);
     volume::UnlockedVolume& unlocked = **answer;
     // The child has parsed a hostile header: what it says is looked at once more.
-    if (!is_allowed(unlocked.identity, policy))
+    if (!is_allowed(unlocked, policy))
         return give_up(peer, {ErrorKind::Corrupt, "the unlocking process answered with another volume"},
                        volume::kUnlockVolumeFailed);
 

@@ -18,7 +18,9 @@ constexpr std::array<std::string_view, 6> kHashes{"sha1", "sha224", "sha256", "s
 
 constexpr int kMaxSlots = 64;
 
-std::string text_of(const char* text) { return text != nullptr && *text != '\0' ? text : "something unknown"; }
+std::string text_of(const char* text) {
+    return text != nullptr && *text != '\0' ? tame(text) : "something unknown";
+}
 
 bool is_known_hash(std::string_view hash) { return std::ranges::find(kHashes, hash) != kHashes.end(); }
 
@@ -42,7 +44,7 @@ Result<void> check_derivation(const std::string& slot, const crypt_pbkdf_type& d
         return check_rounds(slot, derivation.iterations);
     }
     if (type != CRYPT_KDF_ARGON2I && type != CRYPT_KDF_ARGON2ID)
-        return fail(ErrorKind::Unsupported, "{} derives its key with {}, which is not known", slot, type);
+        return fail(ErrorKind::Unsupported, "{} derives its key with {}, which is not known", slot, text_of(derivation.type));
     const Bytes memory = derivation.max_memory_kb * kKiB;
     if (memory > unlock_memory)
         return fail(ErrorKind::LimitReached,
@@ -93,8 +95,7 @@ std::string joined_texts(const nlohmann::json& list) {
         for (const nlohmann::json& item : list)
             if (item.is_string())
                 text += (text.empty() ? "" : ", ") + item.get_ref<const std::string&>();
-    constexpr std::size_t kMost = 200;
-    return text.empty() ? "something unknown" : text.substr(0, kMost);
+    return text.empty() ? "something unknown" : tame(text);
 }
 
 Result<void> check_requirements(crypt_device* device, const nlohmann::json& json) {
@@ -185,9 +186,18 @@ Result<void> check_place(const LuksSegment& segment, Bytes fixed_size, Bytes dev
 
 }  // namespace
 
+std::string tame(std::string_view text) {
+    constexpr std::size_t kMost = 200;
+    std::string tamed(text.substr(0, kMost));
+    for (char& c : tamed)
+        if (c < ' ' || c > '~')
+            c = '?';
+    return tamed;
+}
+
 Result<void> check_luks1_hash(const LuksHeader& header) {
     if (header.version == 1)
-        return check_hash("the LUKS1 header", header.hash.empty() ? "something unknown" : header.hash);
+        return check_hash("the LUKS1 header", text_of(header.hash.c_str()));
     return {};
 }
 

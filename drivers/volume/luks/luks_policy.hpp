@@ -5,6 +5,9 @@
 
 #include <libcryptsetup.h>
 
+#include <string>
+#include <string_view>
+
 #include "daemon/base/result.hpp"
 #include "daemon/base/units.hpp"
 #include "drivers/volume/luks/luks_cipher.hpp"
@@ -27,6 +30,9 @@ struct LuksSegment {
     std::uint64_t iv_tweak = 0;
     LuksAlgorithm algorithm = LuksAlgorithm::XtsPlain64;
 };
+
+/// What a header says of itself, fit for logs and the bus: printable ASCII, at most 200 characters.
+std::string tame(std::string_view text);
 
 /// The part that must be known before libcryptsetup loads a version 1 header: it refuses without a word what
 /// it does not know. Unsupported: a hash that is not known.

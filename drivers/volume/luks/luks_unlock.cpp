@@ -84,7 +84,7 @@ OpenResult<LoadedLuks> load_luks(BlockDevice& device, const LuksHeader& header, 
         return refuse(std::move(segment.error()), status);
     }
     const char* uuid = crypt_get_uuid(crypt->get());
-    luks.identity = {is_luks2 ? "luks2" : "luks1", uuid != nullptr ? uuid : ""};
+    luks.identity = {is_luks2 ? "luks2" : "luks1", uuid != nullptr ? tame(uuid) : ""};
     luks.segment = *segment;
     luks.device = *std::move(crypt);
     return luks;

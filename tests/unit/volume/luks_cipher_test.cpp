@@ -44,6 +44,36 @@ TEST(LuksCipher, CountsUnitsOf512BytesWhateverTheSector) {
     EXPECT_TRUE(std::equal(second.begin(), second.end(), two.begin() + 4096));
 }
 
+TEST(LuksCipher, CbcKnowsThreeKeySizesAndGivesBackWhatItWasGiven) {
+    const std::vector<std::byte> all = counted(4096);
+    for (const LuksAlgorithm algorithm : {LuksAlgorithm::CbcPlain64, LuksAlgorithm::CbcEssivSha256}) {
+        for (const std::size_t size : {16U, 24U, 32U}) {
+            Result<LuksCipher> cipher = LuksCipher::create(algorithm, SecretBytes(size), 512);
+            ASSERT_TRUE(cipher) << size;
+            std::vector<std::byte> bytes = counted(4096);
+            ASSERT_TRUE(cipher->encrypt(7, bytes));
+            std::vector<std::byte> third(bytes.begin() + 1024, bytes.begin() + 1536);
+            ASSERT_TRUE(cipher->decrypt(9, third));
+            EXPECT_TRUE(std::ranges::equal(third, std::span(all).subspan(1024, 512)));
+            ASSERT_TRUE(cipher->decrypt(7, bytes));
+            EXPECT_EQ(bytes, all);
+        }
+        for (const std::size_t size : {0U, 15U, 17U, 48U, 64U})
+            EXPECT_EQ(LuksCipher::create(algorithm, SecretBytes(size), 512).error().kind(), ErrorKind::Unsupported);
+    }
+}
+
+TEST(LuksCipher, EssivIsTheSectorNumberUnderTheHashedKey) {
+    // Computed with python3-cryptography: AES-256-CBC of 512 zeros under a key of zeros; the IV is AES-256-ECB of the
+    // number 1 under SHA-256 of the key.
+    Result<LuksCipher> cipher = LuksCipher::create(LuksAlgorithm::CbcEssivSha256, SecretBytes(32), 512);
+    ASSERT_TRUE(cipher);
+    std::vector<std::byte> bytes(512);
+    ASSERT_TRUE(cipher->encrypt(1, bytes));
+    EXPECT_EQ(to_hex(std::span(bytes).first(16)), "8C83AC7ACBEC130E8DDC35A5590E3979");
+    EXPECT_EQ(to_hex(std::span(bytes).last(16)), "A09D431E9105D56BD1062C4D0C80A041");
+}
+
 TEST(LuksCipher, RefusesKeysAndSectorsItDoesNotKnow) {
     for (const std::size_t size : {0U, 16U, 31U, 33U, 48U, 63U, 65U})
         EXPECT_EQ(LuksCipher::create(LuksAlgorithm::XtsPlain64, SecretBytes(size), 512).error().kind(),

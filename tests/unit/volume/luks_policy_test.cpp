@@ -55,6 +55,8 @@ void expect(const char* what, const OpenResult<LoadedLuks>& loaded, const std::o
     EXPECT_EQ(loaded.error().error.kind(), refusal->kind) << what << ": " << loaded.error().error.text();
     EXPECT_NE(loaded.error().error.text().find(refusal->words), std::string::npos)
         << what << ": " << loaded.error().error.text();
+    for (const char c : loaded.error().error.text())
+        EXPECT_TRUE(c >= ' ' && c <= '~') << what << " speaks to the terminal: " << static_cast<int>(c);
     EXPECT_EQ(loaded.error().status, refusal->status) << what << ": " << loaded.error().error.text();
 }
 
@@ -131,6 +133,8 @@ TEST_F(LuksPolicy, OfALuks2HeaderOnBothSidesOfEachLimit) {
          Refusal{Unsupported, "re-encrypted"}},
         {"an unknown requirement", set("/config/requirements", {{"mandatory", {"moonlight"}}}),
          Refusal{Unsupported, "moonlight"}},
+        {"a requirement that speaks to the terminal", set("/config/requirements", {{"mandatory", {"\x1b[2J\n"}}}),
+         Refusal{Unsupported, "?[2J?"}},
         {"two segments",
          [](json& header) {
              header["segments"]["0"]["size"] = "4096";
@@ -225,6 +229,8 @@ TEST_F(LuksPolicy, OfALuks1HeaderOnBothSidesOfEachLimit) {
              test::put_text(volume, kCipherMode, 32, "ecb");
          }, Refusal{Unsupported, "the volume is encrypted with cipher_null-ecb, which encrypts nothing"}},
         {"an unknown cipher", text(kCipherName, "cast5"), Refusal{Unsupported, "cast5-xts-plain64"}},
+        {"a cipher that speaks to the terminal", text(kCipherName, "\x1b[2Jaes\xff"), Refusal{Unsupported, "?[2Jaes?-xts"}},
+        {"a hash that speaks to the terminal", text(kHash, "\x1b[2J\n"), Refusal{Unsupported, "?[2J?"}},
         {"an unknown mode", text(kCipherMode, "lrw-benbi"), Refusal{Unsupported, "aes-lrw-benbi"}},
         {"no key slot", number(kSlot0, 0x0000dead), Refusal{NotFound, "no key slot", kProtectorNotFound}},
         {"data elsewhere", number(kDataOffset, 0), Refusal{Unsupported, "data elsewhere"}},

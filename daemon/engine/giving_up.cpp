@@ -20,6 +20,8 @@ std::string status_of_fault(const std::string& kind) {
         return "BitLockerKeyInvalid";
     if (kind == to_string(ErrorKind::Denied))
         return "BlobRequestForbidden";
+    if (kind == to_string(ErrorKind::Gone))
+        return "DiskNotFound";
     return "InternalError";
 }
 

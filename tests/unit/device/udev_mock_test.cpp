@@ -6,6 +6,7 @@
 #include <umockdev.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -87,6 +88,9 @@ protected:
     void unplug(const std::string& path) {
         event(path, "remove");
         umockdev_testbed_remove_device(testbed_.get(), path.c_str());
+        // Left behind by umockdev, and then in the way of the next disk of that name.
+        const std::unique_ptr<char, decltype(&std::free)> root(umockdev_testbed_get_root_dir(testbed_.get()), &std::free);
+        std::filesystem::remove(std::string(root.get()) + "/sys/block" + path.substr(path.rfind('/')));
     }
     void change(const std::string& path, const char* key, const char* value) {
         umockdev_testbed_set_property(testbed_.get(), path.c_str(), key, value);

@@ -290,7 +290,7 @@ TEST_F(Faults, UnlockingIsOneAtATimeAndHasALimit) {
     second.say(transfer::UnlockWanted{});
     EXPECT_TRUE(first.was_sent<transfer::UnlockGranted>());
     EXPECT_FALSE(second.was_sent<transfer::UnlockGranted>());
-    first.say(transfer::Unlocked{"luks2", "volume-a", "ext4"});
+    first.say(transfer::Unlocked{"luks2", "volume-a", "ext4", ""});
     EXPECT_TRUE(second.was_sent<transfer::UnlockGranted>());
     EXPECT_EQ(drive("A", "one").volume_id, "volume-a") << "remembered at the first unlock";
     ASSERT_TRUE(wait([&] { return second.is_killed; }));

@@ -76,8 +76,8 @@ Result<std::expected<Spool, Refusal>> Spool::copy(drive::Client& drive, const st
         return refused(status_of(size.error().kind()), std::move(size.error()));
     if (*size > format::ManifestLimits().size)
         return refused("ManifestFormatInvalid",
-                       Error(ErrorKind::LimitReached, fmt::format("it has {}, at most {} are read", format_bytes(*size),
-                                                                  format_bytes(format::ManifestLimits().size))));
+                       Error(ErrorKind::LimitReached, fmt::format("it has {} bytes, at most {} are read", *size,
+                                                                  format::ManifestLimits().size)));
     Spool spool;
     spool.size_ = *size;
     // The one of an earlier run is not touched before this one is whole: logs may have to be written from it.

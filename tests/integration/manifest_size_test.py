@@ -111,7 +111,7 @@ class ManifestSize(unittest.TestCase):
                 self.assertEqual(lab.drive("long", "L", "CopyStatus"),
                                  "ManifestFormatInvalid" if size > LIMIT else "ManifestCorrupted")
                 if size > LIMIT:
-                    self.assertIn("at most 1 GiB", lab.log())
+                    self.assertIn(f"it has {size} bytes, at most {LIMIT} are read", lab.log())
                 self.assertEqual(lab.blobs(), {})
                 log = xml.parse(lab.logs("long")[0]).getroot()
                 self.assertEqual(log.findall("Blob"), [])

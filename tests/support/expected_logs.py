@@ -42,6 +42,8 @@ def file_of(tree, path):
     place = pathlib.Path(tree)
     for part in components:
         place = place / part
+        if len(part.encode()) > 255:
+            raise Bad("FileNotFound")  # within the format's limit, and no file system here can hold it
         if place.is_symlink():
             raise Bad("FileAccessDenied")
     if not place.exists():

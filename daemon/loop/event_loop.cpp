@@ -78,7 +78,8 @@ int on_defer(sd_event_source* /*source*/, void* state) noexcept {
     return 0;
 }
 
-int on_child(sd_event_source* /*source*/, const siginfo_t* info, void* state) noexcept {
+int on_child(sd_event_source* source, const siginfo_t* info, void* state) noexcept {
+    (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
     // sd-event reaps the child when this returns, even if the source is reset meanwhile.
     const int status = info->si_code == CLD_EXITED ? info->si_status : -info->si_status;
     static_cast<State*>(state)->call(status);
@@ -166,6 +167,10 @@ EventSource EventLoop::child(int pid, std::function<void(int)> ended) {
                   "watch a child process"))
         return made;
     state->source.reset(source);
+    // Not once only: a child that dies while it is traced is announced before it can be waited for, and the one
+    // announcement would be lost.
+    if (!is_taken(sd_event_source_set_enabled(source, SD_EVENT_ON), "go on watching a child process"))
+        return made;
     made.state_ = std::move(state);
     return made;
 }

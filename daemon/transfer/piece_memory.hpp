@@ -25,10 +25,11 @@ struct MemoryShare {
 
     /// `checks_at_far_end`: the store's. Whole pieces stay in the ring then; parts of larger ones do not.
     static MemoryShare of(Bytes size, bool checks_at_far_end) {
-        // Either must be able to hold the longest read, and the ring better two of them.
+        // Either can hold the longest read when there is room for two (the smallest ring of the configuration has it),
+        // and the ring better two of them.
         const Bytes third = std::max(size / 3, std::min(2 * drive::kMaxRead, size / 2));
-        const Bytes share = std::max(third / drive::kRingAlignment * drive::kRingAlignment, drive::kMaxRead);
-        return checks_at_far_end ? MemoryShare{size, share} : MemoryShare{share, std::max(size - share, drive::kMaxRead)};
+        const Bytes share = third / drive::kRingAlignment * drive::kRingAlignment;
+        return {checks_at_far_end ? size : share, checks_at_far_end ? share : size - share};
     }
 };
 

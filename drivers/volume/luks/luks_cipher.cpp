@@ -95,7 +95,7 @@ Result<LuksCipher> LuksCipher::create(LuksAlgorithm algorithm, const SecretBytes
 
 bool LuksCipher::make_iv(std::uint64_t unit, Iv& iv) const {
     for (std::size_t i = 0; i < iv.size(); ++i)
-        iv[i] = i < 8 ? static_cast<unsigned char>(unit >> (8 * i)) : 0;
+        iv[i] = i < 8 ? static_cast<unsigned char>(unit >> (8 * i)) : static_cast<unsigned char>(0);
     const int length = static_cast<int>(iv.size());
     int written = 0;
     return !essiv_ || (EVP_CipherUpdate(essiv_.get(), iv.data(), &written, iv.data(), length) == 1 &&

@@ -124,6 +124,14 @@ TEST(MemoryShare, HoldsNoMoreThanTheRingWasToHave) {
     }
 }
 
+TEST(MemoryShare, IsHalfAndHalfWhereThereIsHardlyAny) {
+    for (const Bytes size : {2 * drive::kRingAlignment, 4 * kMiB, 16 * kMiB - drive::kRingAlignment}) {
+        const auto share = transfer::MemoryShare::of(size, false);
+        EXPECT_EQ(share.ring + share.copies, size);
+        EXPECT_LE(share.copies - share.ring, drive::kRingAlignment);
+    }
+}
+
 TEST(PieceMemory, IsBoundedAndCanBeUsedAgain) {
     transfer::PieceMemory memory(16 * kKiB);
     const std::vector<std::byte> one(8 * kKiB, std::byte{1});

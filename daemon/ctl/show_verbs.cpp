@@ -115,7 +115,7 @@ std::vector<Cell> drive_row(const Properties& drive) {
 }
 
 /// udev's words, but for those that would not be understood.
-Cell signature_cell(std::string signature) {
+Cell signature_cell(const std::string& signature) {
     Cell cell = text_cell(signature);
     if (signature == "gpt")
         cell.shown = "partitions (GPT)";

@@ -168,8 +168,9 @@ EventSource EventLoop::child(int pid, std::function<void(int)> ended) {
         return made;
     state->source.reset(source);
     // Not once only: a child that dies while it is traced is announced before it can be waited for, and the one
-    // announcement would be lost.
-    if (!is_taken(sd_event_source_set_enabled(source, SD_EVENT_ON), "go on watching a child process"))
+    // announcement would be lost. Off in between, because sd-event keeps a pidfd watched as it was while it is on.
+    if (!is_taken(sd_event_source_set_enabled(source, SD_EVENT_OFF), "stop watching a child process") ||
+        !is_taken(sd_event_source_set_enabled(source, SD_EVENT_ON), "go on watching a child process"))
         return made;
     made.state_ = std::move(state);
     return made;

@@ -204,10 +204,13 @@ class Case(unittest.TestCase):
         self.assertEqual(probe(drive, "openat", -100, journal, 0, past_seccomp=True), "EACCES")
         self.assertEqual(probe(drive, "openat", -100, lab.vault, 0, past_seccomp=True), "EACCES")
         self.assertGreater(int(probe(transfer, "openat", -100, lab.vault, 0)), 2, "its own store it may open")
-        # The list of dray-transfer refuses; that dray-drive's kills is confine_test's to show.
+        # The list of dray-transfer refuses, that of dray-drive kills: it comes last.
         for call in (("socket", 2, 1, 0), ("execve", "/bin/true", 0, 0), ("setresuid", -1, -1, -1),
                      ("ptrace", 0, 0, 0, 0), ("kill", me, 0), ("bpf", 0, 0, 0)):
             self.assertEqual(probe(transfer, *call), "EPERM", call)
+        if not IS_SANITIZED:
+            self.assertEqual(probe(drive, "openat", -100, "/etc/passwd", 0), "SIGSYS")
+            lab.wait(lambda: lab.pid_of("dray-drive") not in (None, drive), "a new dray-drive in its place")
 
 
 class SharedUser(Case):

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -203,6 +205,43 @@ TEST_F(EventLoopTest, AChildThatEndedBeforeItIsWatchedIsNotMissed) {
     ASSERT_EQ(waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
     const EventSource source = loop_->child(pid, [&](int code) { loop_->quit(code); });
     EXPECT_EQ(run(), 3);
+}
+
+// Its end is seen at once, but can be waited for only when the tracer has let go of it.
+TEST_F(EventLoopTest, AChildThatDiesWhileItIsTracedIsNotMissed) {
+    const int pid = fork_child([] {
+        prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+        pause();
+    });
+    Pipe traced;
+    Pipe go_on;
+    const int tracer = fork_child([&] {
+        const char is_tracing = ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) == 0 ? 'y' : 'n';
+        char byte = 0;
+        if (write(traced.write_end.get(), &is_tracing, 1) == 1 && is_tracing == 'y' &&
+            read(go_on.read_end.get(), &byte, 1) == 1)
+            waitpid(pid, nullptr, __WALL);
+        _exit(0);
+    });
+    char is_tracing = 0;
+    ASSERT_EQ(read(traced.read_end.get(), &is_tracing, 1), 1);
+    if (is_tracing != 'y') {
+        kill(pid, SIGKILL);
+        waitpid(pid, nullptr, 0);
+        waitpid(tracer, nullptr, 0);
+        GTEST_SKIP() << "a process may not trace another one here";
+    }
+    int status = 0;
+    const EventSource source = loop_->child(pid, [&](int code) {
+        status = code;
+        loop_->quit(0);
+    });
+    kill(pid, SIGKILL);
+    // By then the loop has seen the end, and had nothing to wait for.
+    const EventSource later = loop_->after(50ms, [&] { EXPECT_EQ(write(go_on.write_end.get(), "", 1), 1); });
+    EXPECT_EQ(run(), 0);
+    EXPECT_EQ(status, -SIGKILL);
+    waitpid(tracer, nullptr, 0);
 }
 
 TEST_F(EventLoopTest, AChildIsReapedEvenIfItsSourceIsResetInTheCallback) {

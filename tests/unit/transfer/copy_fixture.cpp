@@ -86,7 +86,7 @@ CopyTest::Copied CopyTest::copy(const std::function<void(FakeDrive&, transfer::C
     Copied copied;
     {
         const auto record = journal();
-        transfer::Import import({client, *store_, *record, control, progress, clock_, requests_, patience_});
+        transfer::Import import({client, *store_, *record, control, progress, clock_, requests_, patience_, removal_limit_});
         copied.end = import.run(manifest);
         if (copied.end && *copied.end != transfer::CopyEnd::Stopped) {
             const auto uploads = record->uploads(*copied.end == transfer::CopyEnd::Drained);

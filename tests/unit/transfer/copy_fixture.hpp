@@ -56,6 +56,8 @@ protected:
     Bytes ring_ = 32 * kMiB;
     unsigned requests_ = 16;
     Microseconds patience_ = std::chrono::minutes(1);
+    /// Long enough to be stopped in.
+    Microseconds removal_limit_ = std::chrono::milliseconds(100);
 };
 
 }  // namespace dray::test

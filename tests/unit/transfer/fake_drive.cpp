@@ -36,7 +36,12 @@ drive::Client FakeDrive::connect(Bytes ring) {
                 if (const auto* open = std::get_if<drive::Open>(&request)) {
                     const auto found = files_.find(open->path);
                     open_[open->file] = open->path;
-                    if (found == files_.end())
+                    if (unopenable_[open->path] > 0) {
+                        --unopenable_[open->path];
+                        open_[open->file].clear();
+                        replies.replies.emplace_back(
+                            drive::OpenFailed{open->file, {ErrorKind::Internal, "its inode cannot be read"}});
+                    } else if (found == files_.end())
                         replies.replies.emplace_back(
                             drive::OpenFailed{open->file, {ErrorKind::NotFound, "no such file"}});
                     else
@@ -68,6 +73,10 @@ drive::Client FakeDrive::connect(Bytes ring) {
     return *std::move(client);
 }
 
+void FakeDrive::fail_at_first(const std::string& file, Bytes offset, unsigned times, std::function<void()> failed) {
+    lapses_[file] = {offset, times, std::move(failed)};
+}
+
 void FakeDrive::fail_at(const std::string& file, Bytes offset, ErrorKind kind) { failures_[file][offset] = kind; }
 
 drive::Reply FakeDrive::read(const drive::Read& request) {
@@ -80,6 +89,14 @@ drive::Reply FakeDrive::read(const drive::Read& request) {
         return fails(ErrorKind::NotFound, "no such file");
     if (request.offset + request.length > file->second.size())
         return fails(ErrorKind::Corrupt, "the file ends before");
+    if (const auto lapse = lapses_.find(file->first);
+        lapse != lapses_.end() && lapse->second.times > 0 && lapse->second.offset >= request.offset &&
+        lapse->second.offset < request.offset + request.length) {
+        --lapse->second.times;
+        if (lapse->second.failed)
+            lapse->second.failed();
+        return fails(ErrorKind::Internal, "the device cannot be read");
+    }
     for (const auto& [offset, kind] : failures_[file->first])
         if (offset >= request.offset && offset < request.offset + request.length)
             return fails(kind, "the device cannot read this");

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <string>
 #include <thread>
@@ -30,6 +31,10 @@ public:
 
     /// Reads that touch this byte of the file fail with the kind.
     void fail_at(const std::string& file, Bytes offset, ErrorKind kind);
+    /// As fail_at(), but only so many times; `failed` is called at each.
+    void fail_at_first(const std::string& file, Bytes offset, unsigned times, std::function<void()> failed = {});
+    /// The file cannot be opened so many times.
+    void refuse_to_open(const std::string& file, unsigned times) { unopenable_[file] = times; }
     /// Ends the drive, as a crash would, when it is asked for so many reads.
     void die_after(unsigned reads) { reads_left_ = static_cast<int>(reads); }
     /// Leaves everything unanswered from so many reads on.
@@ -50,6 +55,13 @@ private:
 
     std::map<std::string, Content> files_;
     std::map<std::string, std::map<Bytes, ErrorKind>> failures_;
+    struct Lapse {
+        Bytes offset = 0;
+        unsigned times = 0;
+        std::function<void()> failed;
+    };
+    std::map<std::string, Lapse> lapses_;
+    std::map<std::string, unsigned> unopenable_;
     std::map<std::uint32_t, std::string> open_;
     SharedMemory ring_;
     std::atomic<unsigned> reads_ = 0;

@@ -13,7 +13,6 @@
 #include "daemon/base/units.hpp"
 #include "daemon/format/drive_manifest.hpp"
 #include "daemon/format/xml_text.hpp"
-#include "daemon/model/utf8.hpp"
 
 namespace dray::format {
 
@@ -69,8 +68,8 @@ Result<std::string> value_of(const pugi::xml_node& element) {
     });
     if (has_control)
         return fail(ErrorKind::Corrupt, "the value of <{}> has control characters", shown(element.name()));
-    if (!measure_utf8(value))
-        return fail(ErrorKind::Corrupt, "the value of <{}> is not UTF-8", shown(element.name()));
+    if (!is_xml_text(value))
+        return fail(ErrorKind::Corrupt, "the value of <{}> is no UTF-8 that XML can hold", shown(element.name()));
     return value;
 }
 

@@ -68,7 +68,7 @@ bool is_same(const ManifestBlob& one, const ManifestBlob& other) {
 /// Names go further than the reader: into paths and into the rename rule.
 void look_at_names(const ManifestBlob& blob) {
     if (const auto path = dray::format::to_lookup_path(blob.file_path))
-        need(!path->empty() && path->front() != '/' && path->find("..") != 0);
+        need(!path->empty() && path->front() != '/' && ("/" + *path + "/").find("/../") == std::string::npos);
     if (const auto name = dray::parse_blob_path(blob.blob_path))
         if (const auto next = dray::renamed(*name, 2))
             need(dray::parse_blob_path(next->path()).has_value() && *next != *name);

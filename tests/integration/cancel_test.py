@@ -124,7 +124,8 @@ class Cancel(unittest.TestCase):
         rng = seed()
         for mode in ("blob", "piece"):
             with self.subTest(mode=mode), Lab(transfers=1) as lab:
-                files = random_files(rng, 60, 100_000, "small/f")
+                # More than may be in hand at once (128): with the store held, some are surely not begun.
+                files = random_files(rng, 200, 30_000, "small/f")
                 files.update({f"large{n}.bin": rng.randbytes(30 * MIB) for n in range(4)})
                 drive = lab.prepare("D", make_tree(lab.root / "source", files))
                 lab.start()

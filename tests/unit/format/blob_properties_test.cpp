@@ -97,6 +97,7 @@ TEST(BlobMetadata, RefusesBadFiles) {
         "<Metadata><a-b>1</a-b></Metadata>", "<Metadata><\xC3\xA9>1</\xC3\xA9></Metadata>",
         "<Metadata><a.b>1</a.b></Metadata>", "<Metadata><a>1</a><a>2</a></Metadata>",
         "<Metadata><Site>1</Site><site>2</site></Metadata>", "<Metadata><a>1&#10;2</a></Metadata>",
+        "<Metadata><a>\xEF\xBF\xBE</a></Metadata>", "<Metadata><a>\xFF</a></Metadata>",
     };
     for (const std::string& file : files) {
         const auto read = read_metadata(file);

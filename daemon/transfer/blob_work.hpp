@@ -63,7 +63,7 @@ struct BlobWork {
     struct Partial {
         hash::Md5Stream stream;
         Bytes next = 0;
-        /// Parts of it that are being hashed.
+        /// Parts of it that are being hashed, or wait for it.
         unsigned hashing = 0;
         /// A part could not be read, or came out of turn: the others are not looked at.
         bool is_broken = false;

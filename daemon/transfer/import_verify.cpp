@@ -43,6 +43,7 @@ bool Import::is_next(const Part& part) {
         return false;
     }
     found->second.next += part.length;
+    ++found->second.hashing;
     return true;
 }
 
@@ -75,11 +76,8 @@ void Import::take_in() {
         Hashing& hashing = hashing_[++hashings_];
         hashing.part = part;
         hash::Md5Stream* stream = &hashing.stream;
-        if (!part.is_piece()) {
-            BlobWork::Partial& partial = part.work->partials.at(part.piece);
-            ++partial.hashing;
-            stream = &partial.stream;
-        }
+        if (!part.is_piece())
+            stream = &part.work->partials.at(part.piece).stream;
         md5_.add({stream, content_of(part), part.is_last, hashings_});
     }
 }

@@ -111,6 +111,24 @@ TEST_F(VerifyTest, TellsAReadErrorInTheMiddleOfAPieceOfManyPartsFromTheParts) {
     EXPECT_FALSE(has_uncommitted());
 }
 
+// Answers that come together: the part before the one that cannot be read has not been looked at by then.
+TEST_F(VerifyTest, TellsAReadErrorThatComesTogetherWithThePartBefore) {
+    ring_ = 96 * kMiB;
+    add("hole", random(24 * kMiB), 24 * kMiB);
+    add("end", random(24 * kMiB), 24 * kMiB);
+    add("right", random(24 * kMiB), 24 * kMiB);
+    const Copied copied = copy([](FakeDrive& drive, transfer::Control&) {
+        drive.fail_at("hole", 9 * kMiB, ErrorKind::Corrupt);
+        drive.fail_at("end", 23 * kMiB, ErrorKind::Corrupt);
+    });
+    ASSERT_TRUE(copied.end) << copied.end.error().text();
+    EXPECT_EQ(copied.records.at("lab/hole")->outcome, BlobOutcome::IOFailed);
+    EXPECT_EQ(copied.records.at("lab/end")->outcome, BlobOutcome::IOFailed);
+    EXPECT_EQ(copied.records.at("lab/right")->outcome, BlobOutcome::Completed);
+    EXPECT_EQ(blobs().size(), 1U);
+    EXPECT_FALSE(has_uncommitted());
+}
+
 TEST(MemoryShare, HoldsNoMoreThanTheRingWasToHave) {
     for (const Bytes size : {16 * kMiB, 17 * kMiB + 4096, 32 * kMiB, 96 * kMiB, 4 * kGiB}) {
         const auto copied = transfer::MemoryShare::of(size, false);

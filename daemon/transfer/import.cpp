@@ -430,7 +430,8 @@ Result<void> Import::issue_piece(BlobWork& work, std::size_t piece) {
     if (wanted.length > drive::kMaxRead)
         work.parts_left[piece] = static_cast<unsigned>((wanted.length + drive::kMaxRead - 1) / drive::kMaxRead);
     if (journal_.backlog() >= kMaxUnrecorded)
-        DRAY_TRY(journal_.flush());
+        if (Result<void> flushed = journal_.flush(); !flushed && !fault_)
+            fault_ = std::move(flushed.error());  // what is under way comes to its end, this blob too
     for (Bytes done = 0; done < wanted.length;) {
         const Bytes length = std::min(drive::kMaxRead, wanted.length - done);
         std::optional<Bytes> extent;

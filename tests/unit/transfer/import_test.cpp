@@ -10,6 +10,7 @@
 #include <random>
 #include <thread>
 
+#include "daemon/database/database.hpp"
 #include "tests/unit/transfer/copy_fixture.hpp"
 
 namespace dray::test {
@@ -215,6 +216,35 @@ TEST_F(ImportTest, StopsForAStoreThatTheSiteCanMendAndGoesOnAfterwards) {
         for (const auto& [name, content] : files_)
             add(name, content, kMiB).disposition = format::Disposition::Overwrite;
     }
+}
+
+// Also where it is found in the middle of a blob whose pieces are still being asked for.
+TEST_F(ImportTest, EndsWhenTheJournalCannotBeWrittenAnyMore) {
+    add("large", random(60 * kMiB), 64 * kKiB);
+    add("small", random(1000));
+    std::optional<Database> other;
+    faults_.before = [&](const std::string& operation, const std::string&, Bytes) -> Result<void> {
+        if (operation != "put" || other)
+            return {};
+        DRAY_LET(other, Database::open(scratch_ / "state/journal.sqlite"));
+        return other->execute("BEGIN IMMEDIATE");
+    };
+    requests_ = 1;
+    FakeDrive drive(files_);
+    {
+        drive::Client client = drive.connect(ring_);
+        transfer::Control control;
+        transfer::ProgressCounters progress;
+        const transfer::Spool manifest = spool();
+        const auto record = journal();
+        transfer::Import import({client, *store_, *record, control, progress, clock_, requests_, patience_});
+        const Result<CopyEnd> end = import.run(manifest);
+        ASSERT_FALSE(end);
+        EXPECT_EQ(end.error().kind(), ErrorKind::Busy);
+    }
+    faults_.before = Faults().before;
+    other.reset();
+    copy_all();
 }
 
 TEST_F(ImportTest, KnowsItsOwnBlobAgainWhenTheAnswerOfTheCommitGotLost) {

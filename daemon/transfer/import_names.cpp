@@ -151,8 +151,9 @@ Result<void> Import::commit_once(BlobWork& work, const Commit& commit) {
     const bool is_bare = work.properties == store::BlobProperties() && work.metadata.empty();
     if (done || done.error().kind() != ErrorKind::InvalidArgument || is_bare)
         return done;
+    // What is wrong beside them is what counts: the name is taken, the store is gone.
     if (Result<void> bare = commit({}, {}); !bare)
-        return done;
+        return bare.error().kind() == ErrorKind::InvalidArgument ? done : bare;
     for (auto* outcome : {&work.metadata_outcome, &work.properties_outcome})
         if (*outcome == SideFileOutcome::Completed)
             *outcome = SideFileOutcome::BlobRequestFailed;

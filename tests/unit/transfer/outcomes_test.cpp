@@ -7,6 +7,7 @@
 #include <atomic>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <stdexcept>
 
 #include "daemon/base/file.hpp"
@@ -235,6 +236,52 @@ TEST_F(OutcomesTest, MetadataThatTheStoreRefusesCostNoContent) {
         EXPECT_EQ(record->bytes_succeeded, files_[name].size()) << name;
     }
     EXPECT_EQ(count(log(false), "<Metadata Status=\"BlobRequestFailed\">"), 2U);
+}
+
+TEST_F(OutcomesTest, RefusedMetadataHideNeitherATakenNameNorAFault) {
+    const std::string_view xml = "<Metadata><site>dc7</site></Metadata>";
+    const auto bytes = std::as_bytes(std::span(xml));
+    const Content metadata(bytes.begin(), bytes.end());
+    const Content other = random(5);
+    const auto with_metadata = [&](format::ManifestBlob& blob) -> format::ManifestBlob& {
+        blob.metadata = format::SideFile{"\\meta.xml", md5(metadata), false};
+        return blob;
+    };
+    files_["meta.xml"] = metadata;
+    with_metadata(add("bad-left", random(100)));
+    with_metadata(add("bad-renamed", random(3 * kMiB), kMiB)).disposition = format::Disposition::Rename;
+    faults_.refuse_metadata = "lab/bad";
+    std::set<std::string> seen;
+    // Somebody else is there first; and then the store does not answer once.
+    faults_.before = [&](const std::string& operation, const std::string& blob, Bytes) -> Result<void> {
+        if ((operation != "finish" && operation != "put-whole") || !blob.starts_with("lab/bad") ||
+            !seen.insert(blob).second)
+            return {};
+        store::CreateOptions options;
+        options.length = other.size();
+        options.upload_id = "another";
+        store::Piece piece;
+        piece.length = other.size();
+        piece.content = other;
+        return store_->put_whole({"lab", blob.substr(4)}, options, piece, {}, {}, {});
+    };
+    requests_ = 1;
+    const Copied copied = copy();
+    ASSERT_TRUE(copied.end) << copied.end.error().text();
+    EXPECT_EQ(copied.records.at("lab/bad-left")->disposition, DispositionOutcome::Skipped);
+    EXPECT_EQ(copied.records.at("lab/bad-renamed")->name, "lab/bad-renamed (2)");
+    EXPECT_EQ(blobs()["lab/bad-renamed (2)"], files_["bad-renamed"]);
+
+    start_anew();
+    files_["meta.xml"] = metadata;
+    with_metadata(add("bad-late", random(100)));
+    faults_.before = [](const std::string& operation, const std::string&, Bytes) -> Result<void> {
+        return operation == "put-whole" ? fail(ErrorKind::Unreachable, "the connection is gone") : Result<void>();
+    };
+    const Copied faulted = copy();
+    ASSERT_FALSE(faulted.end);
+    EXPECT_EQ(faulted.end.error().kind(), ErrorKind::Unreachable);
+    EXPECT_FALSE(faulted.records.at("lab/bad-late")) << "it is tried again";
 }
 
 TEST_F(OutcomesTest, IOFailedWhenNothingOfABlobCanBeReadAndErrorsWhenSomethingCan) {

@@ -132,7 +132,7 @@ Result<CopyEnd> Import::run(const Spool& spool) {
         return CopyEnd::Stopped;
     if (!walked && walked.error().kind() != ErrorKind::Cancelled)
         return fail(std::move(walked.error()));
-    return walked && !was_cut_short_ ? CopyEnd::Done : CopyEnd::Drained;
+    return walked && !was_cut_short_ && !fault_ ? CopyEnd::Done : CopyEnd::Drained;
 }
 
 // A drain outlives the process: what an earlier one had begun is not begun now.

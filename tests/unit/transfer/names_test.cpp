@@ -264,6 +264,31 @@ TEST_F(NamesTest, TwoDrivesThatRaceForTheSameNamesLoseAndMixNothing) {
     }
 }
 
+TEST_F(NamesTest, ABlobThatADrainLeftWithoutANameMakesNoCopyThatIsDone) {
+    const Content other = random(7);
+    for (const std::size_t size : {std::size_t{1000}, std::size_t{3} * kMiB}) {
+        add_as("late", "file", random(size), Disposition::Rename, kMiB);
+        transfer::Control* control = nullptr;
+        std::atomic<bool> is_done = false;
+        faults_.before = [&](const std::string& operation, const std::string&, Bytes) -> Result<void> {
+            if ((operation != "finish" && operation != "put-whole") || is_done.exchange(true))
+                return {};
+            put_by_another("late", other);
+            control->drain(DrainMode::Piece);
+            return {};
+        };
+        const Copied copied = copy([&](FakeDrive&, transfer::Control& made) { control = &made; });
+        ASSERT_TRUE(copied.end) << copied.end.error().text();
+        EXPECT_EQ(*copied.end, transfer::CopyEnd::Drained);
+        EXPECT_FALSE(record(0));
+        EXPECT_EQ(blobs(), (std::map<std::string, Content>{{"lab/late", other}}));
+        EXPECT_FALSE(has_uncommitted());
+        faults_.before = Faults().before;
+        ASSERT_TRUE(store_->remove({"lab", "late"}));
+        forget();
+    }
+}
+
 TEST_F(NamesTest, RenameFailedWhenEveryNameUpTo9999IsTaken) {
     add("full.txt", random(100)).disposition = Disposition::Rename;
     add("large.bin", random(3 * kMiB), kMiB).disposition = Disposition::Rename;

@@ -69,8 +69,9 @@ bool Import::hold_names(Awaited& first) {
         return false;
     }
     std::string wanted = path;
-    if (work.blob.disposition == Disposition::Rename) {
-        const Found* found = first.lookup && *first.lookup->found ? &**first.lookup->found : nullptr;
+    const bool is_rename = work.blob.disposition == Disposition::Rename;
+    const Found* found = is_rename && first.lookup && *first.lookup->found ? &**first.lookup->found : nullptr;
+    if (is_rename) {
         if (found != nullptr)
             wanted = found->name.path();
         else if (!first.lookup)
@@ -79,10 +80,15 @@ bool Import::hold_names(Awaited& first) {
             first.lookup = look_up(work, found != nullptr ? found->number + 1 : 1);
             return false;
         }
-        if (found != nullptr)
-            reserve(work, *found);
     }
-    names_.take(path);
+    // A lane that went on to the next number may have been faster, with just this name.
+    if (!names_.take(path)) {
+        if (wanted != path)
+            names_.give_back(wanted);
+        return false;
+    }
+    if (found != nullptr)
+        reserve(work, *found);
     work.held_names = {path};
     if (wanted != path)
         work.held_names.push_back(std::move(wanted));

@@ -197,6 +197,7 @@ struct JobEngine::State {
     EventSource sources_settling;
     EventSource probing;
     EventSource stop_limit;
+    EventSource stopping;
     /// From start_timers() on.
     std::optional<ClockGuard> guard;
     /// What the catalog knows of the clock.

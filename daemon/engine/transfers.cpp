@@ -502,8 +502,9 @@ void JobEngine::stop(std::function<void()> stopped) {
         for (auto& [key, copy] : state->copies)
             copy->process->kill();
     });
+    // In a place of its own: whatever else comes in until then may ask for a look at what can start.
     if (state_->copies.empty())
-        state_->scheduling = state_->loop.soon([state = state_.get()] {
+        state_->stopping = state_->loop.soon([state = state_.get()] {
             if (state->stopped)
                 std::exchange(state->stopped, {})();
         });

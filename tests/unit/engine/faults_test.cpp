@@ -300,6 +300,17 @@ TEST_F(Faults, UnlockingIsOneAtATimeAndHasALimit) {
     EXPECT_EQ(drive("B", "two").fault_kind, "LimitReached");
 }
 
+TEST_F(Faults, StoppingGoesOnWhateverComesInBeforeTheLoopGoesOn) {
+    start();
+    make_job();
+    run_idle();
+    bool has_stopped = false;
+    engine_->stop([&] { has_stopped = true; });
+    plug();
+    EXPECT_TRUE(wait([&] { return has_stopped; }));
+    EXPECT_TRUE(pairs_.empty());
+}
+
 TEST_F(Faults, PullingADrainingDisksEndsTheDrain) {
     Pair& first = begin();
     ASSERT_TRUE(engine_->cancel("job", {}));

@@ -365,12 +365,13 @@ Result<void> Catalog::save_drive(const Job& job, const Drive& drive) {
 }
 
 Result<void> Catalog::remove(const Job& job) {
+    // The copies first: should we die in between, the job is still there to be removed again.
+    DRAY_TRY(remove_copies(state_->database.path()));
     DRAY_TRY(state_->database.transaction([&]() -> Result<void> {
         DRAY_LET(Statement drop, state_->database.prepare("DELETE FROM job WHERE folded=?1"));
         const std::string folded = fold_job_name(job.name);
         return drop.bind(folded).run();
     }));
-    DRAY_TRY(remove_copies(state_->database.path()));
     return state_->database.truncate_log();
 }
 

@@ -150,6 +150,21 @@ TEST_F(Migration, TheCopyGoesWithTheFirstJobThatIsDeleted) {
     EXPECT_FALSE(is_on_disk("OLD-2"));
 }
 
+// A removal that is broken off must not leave a copy of what nobody will remove any more.
+TEST_F(Migration, TheCopyGoesBeforeTheJob) {
+    const auto opened = Catalog::open(path());
+    ASSERT_TRUE(opened);
+    ASSERT_TRUE(fs::exists(copy()));
+    Result<Database> database = Database::open(path());
+    ASSERT_TRUE(database->execute("CREATE TRIGGER stop BEFORE DELETE ON job BEGIN SELECT RAISE(ABORT, 'stop'); END"));
+    const Job job = (*opened)->load().value().at(1);
+    EXPECT_FALSE((*opened)->remove(job));
+    EXPECT_FALSE(fs::exists(copy()));
+    ASSERT_TRUE(database->execute("DROP TRIGGER stop"));
+    database = fail(ErrorKind::NotFound, "closed");
+    EXPECT_TRUE((*opened)->remove(job));
+}
+
 TEST_F(Migration, ACatalogTellsAFittingMasterKeyFromAnother) {
     const auto opened = Catalog::open(path());
     ASSERT_TRUE(opened);

@@ -19,12 +19,6 @@ bool has_volume_of(const Device& device, const Drive& drive) {
     return !drive.volume_id.empty() && fold_serial(device.volume_uuid) == fold_serial(drive.volume_id);
 }
 
-/// A disk that says the right serial and holds another volume than the drive is known for: docks report a serial of
-/// their own, whatever is in them.
-bool has_other_volume(const Device& device, const Drive& drive) {
-    return !drive.volume_id.empty() && !device.volume_uuid.empty() && !has_volume_of(device, drive);
-}
-
 /// Every drive of a live job that has this serial. More than one only while an old job of the same drive
 /// is in Packaging.
 std::vector<Claim> claims_on(const Device& device, const std::vector<const Job*>& jobs) {
@@ -35,9 +29,12 @@ std::vector<Claim> claims_on(const Device& device, const std::vector<const Job*>
         if (is_over(*job))
             continue;
         for (const Drive& drive : job->drives) {
-            // A disk that was assigned is known by its volume too, wherever it is plugged in next.
-            const bool is_assigned = !drive.assigned_device.empty() &&
-                                     (drive.assigned_device == fingerprint || has_volume_of(device, drive));
+            // A disk that was assigned is known by its volume too, wherever it is plugged in next; and another one of
+            // its size in its dock is not it.
+            const bool is_assigned =
+                !drive.assigned_device.empty() &&
+                (has_volume_of(device, drive) ||
+                 (drive.assigned_device == fingerprint && !has_other_volume(device, drive)));
             const bool fits = drive.assigned_device.empty() && !serial.empty() && fold_serial(drive.serial) == serial;
             if (is_assigned)
                 return {{job, &drive}};
@@ -71,18 +68,19 @@ std::string old_job_problem(const Device& device, const std::vector<const Job*>&
                 if (fold_serial(drive.serial) == serial)
                     return fmt::format("job {} asked for it and is {}", job->name, to_string(job->state));
     for (const Job* job : jobs) {
-        if (is_over(*job) || serial.empty())
+        if (is_over(*job))
             continue;
         for (const Drive& drive : job->drives) {
-            if (fold_serial(drive.serial) != serial)
+            if (drive.assigned_device == fingerprint_of(device))
+                return fmt::format("it is where drive {} of job {} was, but holds volume {}, not {}", drive.serial,
+                                   job->name, device.volume_uuid, drive.volume_id);
+            if (serial.empty() || fold_serial(drive.serial) != serial)
                 continue;
             if (!drive.assigned_device.empty())
                 return fmt::format("job {} has another device assigned for serial {}", job->name, drive.serial);
             if (has_other_volume(device, drive))
-                return fmt::format(
-                    "it has the serial of drive {} of job {}, but holds volume {}, not {}; if it is the drive, run: "
-                    "drayctl assign {} {}",
-                    drive.serial, job->name, device.volume_uuid, drive.volume_id, device.node, job->name);
+                return fmt::format("it has the serial of drive {} of job {}, but holds volume {}, not {}",
+                                   drive.serial, job->name, device.volume_uuid, drive.volume_id);
         }
     }
     return {};
@@ -96,6 +94,10 @@ std::string fingerprint_of(const Device& device) {
     // Loop devices are in no bay; their node stands for it.
     return fmt::format("disk:{}|{}|{}", fold_serial(device.serial), device.bay.empty() ? device.node : device.bay,
                        device.size);
+}
+
+bool has_other_volume(const Device& device, const Drive& drive) {
+    return !drive.volume_id.empty() && !device.volume_uuid.empty() && !has_volume_of(device, drive);
 }
 
 std::string bus_of(const Device& device) {

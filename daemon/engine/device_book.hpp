@@ -18,6 +18,10 @@ namespace dray {
 /// What a device is recognised by when Assign waived its serial: the same after unplug and replug.
 std::string fingerprint_of(const Device& device);
 
+/// A disk that says the right serial, or is in the right place, and holds another volume than the drive is known for:
+/// docks report a serial of their own, whatever is in them.
+bool has_other_volume(const Device& device, const Drive& drive);
+
 /// What several devices share the bandwidth of: "usb pci-0000:00:14.0". "" for images.
 std::string bus_of(const Device& device);
 

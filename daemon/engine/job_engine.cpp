@@ -362,6 +362,10 @@ Result<void> JobEngine::assign(const std::string& device_id, const std::string& 
     if (drive->is_finished() || state_->copy_of(*job, *drive) != nullptr)
         return fail(ErrorKind::Conflict, "drive {} of job {} is {} and takes no other device", drive->serial,
                     job->name, to_string(drive->state));
+    // The device is waived, not the volume: the drive would end with it (rules.md 5).
+    if (has_other_volume(device->device, *drive))
+        return fail(ErrorKind::Conflict, "device {} holds volume {}, and drive {} of job {} is known for volume {}",
+                    device->device.node, device->device.volume_uuid, drive->serial, job->name, drive->volume_id);
     for (const auto& [key, copy] : state_->copies)
         if (copy->device_id == device_id)
             return fail(ErrorKind::Conflict, "device {} is being copied for job {}", device->device.node, copy->job);

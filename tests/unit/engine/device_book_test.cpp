@@ -107,6 +107,20 @@ TEST_F(DeviceBookTest, AnAssignedDeviceNeedsNoSerialAndIsKnownAgainByItsPlaceOrI
     EXPECT_EQ(owner(), "sdc_4");
 }
 
+TEST_F(DeviceBookTest, AnotherDiskInTheDockOfAnAssignedOneIsNotIt) {
+    const Device dock = disk("sda_1", "DOCK", "aaaa-1", "pci-1");
+    drive().assigned_device = fingerprint_of(dock);
+    drive().volume_id = "aaaa-1";
+    book_.put(disk("sda_2", "DOCK", "bbbb-2", "pci-1"));
+    settle();
+    EXPECT_EQ(owner(), "") << "its pair would end the drive for another disk's volume";
+    EXPECT_THAT(problem("sda_2"), HasSubstr("holds volume bbbb-2, not aaaa-1"));
+    (void)book_.take("sda_2");
+    book_.put(disk("sda_3", "DOCK", "aaaa-1", "pci-1"));
+    settle();
+    EXPECT_EQ(owner(), "sda_3");
+}
+
 TEST_F(DeviceBookTest, ACopyKeepsItsDeviceWhateverElseTurnsUp) {
     book_.put(disk("sdb_2", "WD-1"));
     settle();

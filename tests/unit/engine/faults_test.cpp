@@ -300,6 +300,26 @@ TEST_F(Faults, UnlockingIsOneAtATimeAndHasALimit) {
     EXPECT_EQ(drive("B", "two").fault_kind, "LimitReached");
 }
 
+TEST_F(Faults, AssignDoesNotWaiveTheVolumeThatADriveIsKnownFor) {
+    Pair& first = begin();
+    transfer::Unlocked unlocked;
+    unlocked.volume_type = "luks2";
+    unlocked.volume_id = "aaaa-1";
+    first.say(unlocked);
+    engine_->device_removed("SER_1");
+    first.end();
+    Device other = plug("OTHER", 2);
+    other.volume_uuid = "bbbb-2";
+    engine_->device_present(other);
+    const Result<void> assigned = engine_->assign("OTHER_2", "job", "SER");
+    ASSERT_FALSE(assigned);
+    EXPECT_EQ(assigned.error().kind(), ErrorKind::Conflict);
+    EXPECT_TRUE(drive().assigned_device.empty());
+    other.volume_uuid = "AAAA-1";
+    engine_->device_present(other);
+    EXPECT_TRUE(engine_->assign("OTHER_2", "job", "SER"));
+}
+
 TEST_F(Faults, StoppingGoesOnWhateverComesInBeforeTheLoopGoesOn) {
     start();
     make_job();

@@ -66,8 +66,8 @@ void JobEngine::State::remember_clock() {
 
 Deadline JobEngine::State::deadline_of(const Job& job) const {
     const Deadline next = next_deadline(job);
-    // Drives that are plugged in may not have been announced yet.
-    if (next.expiry != Expiry::Delete && !is_settled)
+    // Drives that are plugged in may not have been announced yet; one of them may ship its job (lifecycle.auto-ship).
+    if (!is_over(job) && !is_settled)
         return {};
     const auto again = postponed.find(fold_job_name(job.name));
     return again != postponed.end() && clock.since_boot() < again->second ? Deadline() : next;

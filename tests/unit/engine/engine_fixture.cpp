@@ -69,7 +69,7 @@ void EngineTest::start() {
 
 void EngineTest::restart() { start(); }
 
-void EngineTest::make_job(const std::string& name, const std::string& serial) {
+void EngineTest::make_unshipped_job(const std::string& name, const std::string& serial) {
     CreateJobRequest request;
     request.name = name;
     request.store = "vault";
@@ -81,6 +81,10 @@ void EngineTest::make_job(const std::string& name, const std::string& serial) {
     drive.manifest_hash = std::string(32, '0');
     const auto added = engine_->add_drive(name, std::move(drive));
     ASSERT_TRUE(added) << added.error().text();
+}
+
+void EngineTest::make_job(const std::string& name, const std::string& serial) {
+    make_unshipped_job(name, serial);
     ASSERT_TRUE(engine_->ship(name, {}));
 }
 

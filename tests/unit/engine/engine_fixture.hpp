@@ -54,6 +54,7 @@ protected:
     void start();
     /// drayd has died and is there again.
     void restart();
+    void make_unshipped_job(const std::string& name, const std::string& serial);
     /// A shipped job with one drive "SER".
     void make_job(const std::string& name = "job", const std::string& serial = "SER");
     /// An image of the serial is plugged in under the id "SER_1" or so.

@@ -320,6 +320,26 @@ TEST_F(Faults, AssignDoesNotWaiveTheVolumeThatADriveIsKnownFor) {
     EXPECT_TRUE(engine_->assign("OTHER_2", "job", "SER"));
 }
 
+TEST_F(Faults, AJobThatWasNotShippedInItsTimeIsNotDeletedBeforeItsDriveCouldBeSeen) {
+    config_.require_clock_sync = false;
+    config_.lifecycle.auto_ship = true;
+    pace_.sources_settle = kNever;
+    start();
+    make_unshipped_job("here", "HERE");
+    make_unshipped_job("away", "AWAY");
+    for (const char* name : {"here", "away"}) {
+        Job late = job(name);
+        late.expires = clock_.now() - std::chrono::seconds(1);
+        ASSERT_TRUE(catalog_->save(late));
+    }
+    pace_.sources_settle = kShort;
+    restart();
+    plug("HERE");
+    EXPECT_TRUE(wait([&] { return engine_->find_job("away") == nullptr; }));
+    ASSERT_NE(engine_->find_job("here"), nullptr);
+    EXPECT_NE(job("here").state, JobState::Creating);
+}
+
 TEST_F(Faults, StoppingGoesOnWhateverComesInBeforeTheLoopGoesOn) {
     start();
     make_job();

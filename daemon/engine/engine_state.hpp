@@ -50,7 +50,8 @@ struct JobEngine::State {
     };
 
     struct Check {
-        std::string store;
+        /// As it was configured when the check began.
+        StoreConfig store;
         std::unique_ptr<TransferLink> process;
         std::optional<transfer::Report> report;
         std::function<void(Result<void>)> done;

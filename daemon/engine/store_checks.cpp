@@ -45,7 +45,7 @@ Result<void> JobEngine::State::check_store(const std::string& store, std::functi
     if (checks.contains(store))
         return fail(ErrorKind::Busy, "store \"{}\" is being checked already", store);
     auto check = std::make_unique<Check>();
-    check->store = store;
+    check->store = configured->second;
     check->done = std::move(done);
     TransferProcess::Start start;
     start.programs = programs;
@@ -78,9 +78,15 @@ void JobEngine::State::check_ended(const std::string& store) {
         result = fail(ErrorKind::Unreachable, "store \"{}\" did not answer within 20 s", store);
     else if (check->report->ending != Ending::Finished)
         result = fail(check->report->kind, "{}", check->report->message);
-    if (const auto configured = config.stores.find(store); result && configured != config.stores.end())
-        store_memory.remember(configured->second, check->report->store_identity);
-    set_reachable(store, result);
+    // A reload may have put another store in its place meanwhile, of which this says nothing.
+    if (const auto configured = config.stores.find(store);
+        configured != config.stores.end() && configured->second == check->store) {
+        if (result)
+            store_memory.remember(configured->second, check->report->store_identity);
+        set_reachable(store, result);
+    } else if (result) {
+        result = fail(ErrorKind::Conflict, "store \"{}\" was changed while it was checked; check it again", store);
+    }
     check->done(std::move(result));
 }
 

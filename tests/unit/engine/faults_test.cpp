@@ -340,6 +340,24 @@ TEST_F(Faults, AJobThatWasNotShippedInItsTimeIsNotDeletedBeforeItsDriveCouldBeSe
     EXPECT_NE(job("here").state, JobState::Creating);
 }
 
+TEST_F(Faults, WhatACheckSaysOfAStoreIsNotSaidOfTheOneThatAReloadPutInItsPlace) {
+    start();
+    std::optional<Result<void>> answer;
+    ASSERT_TRUE(engine_->check_store("vault", [&](Result<void> result) { answer = std::move(result); }));
+    const Config before = config_;
+    config_.stores["vault"].path = scratch_ / "other";
+    ASSERT_TRUE(engine_->obstacles_to(config_).empty());
+    engine_->reconfigured(before);
+    transfer::Report report = report_of(Ending::Finished);
+    report.store_identity = "directory:first";
+    pair(1).end(report);
+    ASSERT_TRUE(answer);
+    EXPECT_FALSE(*answer) << "the caller asked for the store of that name";
+    ASSERT_TRUE(engine_->check_store("vault", [](Result<void>) {}));
+    EXPECT_EQ(pair(2).task.store.path, scratch_ / "other");
+    EXPECT_EQ(pair(2).task.store_identity, "") << "nothing was ever in that place";
+}
+
 TEST_F(Faults, StoppingGoesOnWhateverComesInBeforeTheLoopGoesOn) {
     start();
     make_job();

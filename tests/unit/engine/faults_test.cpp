@@ -68,6 +68,14 @@ TEST_F(Faults, AFaultOfTheStoreIsProbedAndMendsItself) {
     EXPECT_EQ(pair(4).task.kind, TaskKind::Import);
 }
 
+TEST_F(Faults, AStoreWhoseDiskIsGoneIsProbedAndNotTriedAgainAtOnce) {
+    begin().end(fault_of(ErrorKind::Gone, "the vault: No such device"));
+    run_idle();
+    EXPECT_TRUE(drive().is_faulted) << "the drive is here, so its being here mends nothing";
+    EXPECT_EQ(drive().fault_kind, "Unreachable");
+    EXPECT_EQ(pairs_.size(), 1U);
+}
+
 TEST_F(Faults, OneProbeIsForAllDrivesOfAStoreAndNoneForOtherFaults) {
     pace_.probe = kShort;
     start();

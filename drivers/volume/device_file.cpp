@@ -200,12 +200,18 @@ Result<void> DeviceFile::read(Bytes offset, std::span<std::byte> content) {
         next_small_ = offset + content.size();
         if (serve_from_window(offset, content))
             return {};
-        if (follows) {
+        const bool is_bad_ahead = offset < bad_window_end_ && bad_window_end_ - offset <= kBounce;
+        if (follows && !is_bad_ahead) {
             const Bytes start = offset / alignment_ * alignment_;
             window_length_ = 0;
-            DRAY_LET(const std::size_t count, pread_all(start, {bounce_.get(), kBounce}));
+            const Result<std::size_t> count = pread_all(start, {bounce_.get(), kBounce});
+            if (!count && count.error().kind() == ErrorKind::Gone)
+                return fail(count.error());
+            // What cannot be read may lie behind what is asked for, which is then read by itself.
+            if (!count)
+                bad_window_end_ = start + kBounce;
             window_offset_ = start;
-            window_length_ = count;
+            window_length_ = count ? *count : 0;
             if (serve_from_window(offset, content))
                 return {};
         }

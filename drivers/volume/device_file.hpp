@@ -51,6 +51,8 @@ private:
     Bytes window_offset_ = 0;
     std::size_t window_length_ = 0;
     Bytes next_small_ = ~Bytes{0};
+    /// Where the last window ended that could not be read: within it nothing is read ahead again.
+    Bytes bad_window_end_ = 0;
 };
 
 }  // namespace dray::volume

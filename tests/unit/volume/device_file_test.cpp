@@ -157,6 +157,16 @@ TEST(DeviceFile, AnUnreadablePlaceIsNoLostDiskAndItsReadableNeighboursAreRead) {
     EXPECT_EQ(disk.kind_at(4 * kMiB, 2 * kMiB), kNone);
 }
 
+TEST(DeviceFile, WhatCannotBeReadAheadIsNoFaultOfWhatIsAskedFor) {
+    const FailingDisk disk;
+    if (!disk.is_there())
+        GTEST_SKIP() << "loop devices with direct reads need root";
+    disk.cut_at(6 * kMiB);
+    for (Bytes place = 6 * kMiB - 512 * kKiB; place < 6 * kMiB; place += 4096)
+        ASSERT_EQ(disk.kind_at(place), kNone) << (6 * kMiB - place) << " bytes before the first bad one";
+    EXPECT_EQ(disk.kind_at(6 * kMiB), ErrorKind::Internal);
+}
+
 TEST(DeviceFile, ADiskThatAnswersNowhereIsGone) {
     const FailingDisk disk;
     if (!disk.is_there())

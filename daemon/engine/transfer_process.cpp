@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
@@ -61,6 +62,11 @@ Result<pid_t> spawn(const std::string& program, const std::optional<confine::Use
             high.emplace_back(copy);
             posix_spawn_file_actions_adddup2(&actions, copy, placed.number);
         }
+        // What drayd itself was started with may have come without close-on-exec.
+        for (int number = STDERR_FILENO + 1; number < kFirstFree; ++number)
+            if (std::ranges::find(descriptors, number, &Placed::number) == descriptors.end())
+                posix_spawn_file_actions_addclose(&actions, number);
+        posix_spawn_file_actions_addclosefrom_np(&actions, kFirstFree);
         // Signals start as by default, and a Ctrl-C at drayd's terminal is drayd's to answer.
         sigset_t none;
         sigset_t all;

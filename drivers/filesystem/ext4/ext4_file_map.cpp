@@ -105,7 +105,7 @@ Result<FileMap> FileMap::open(ext2_filsys fs, BlockIo& io, ext2_ino_t inode) {
     if (map.is_inline()) {
         std::vector<std::byte> whole(EXT2_INODE_SIZE(fs->super));
         DRAY_TRY(map.read_inode(whole));
-        Result<std::vector<std::byte>> content = inline_content(whole);
+        Result<std::vector<std::byte>> content = inline_content(whole, map.size_);
         if (!content)
             return fail(std::move(content.error()), "inode {}", inode);
         map.inline_ = *std::move(content);

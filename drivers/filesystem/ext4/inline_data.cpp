@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <string_view>
 
 namespace dray::fs {
@@ -14,24 +15,26 @@ namespace {
 constexpr std::uint8_t kSystem = 7;
 constexpr std::string_view kData = "data";
 
-template <typename Value>
-bool take(std::span<const std::byte> bytes, std::size_t offset, Value& value) {
+template <typename Number>
+bool take(std::span<const std::byte> bytes, std::size_t offset, Number& value) {
     if (offset > bytes.size() || sizeof value > bytes.size() - offset)
         return false;
     std::memcpy(&value, bytes.data() + offset, sizeof value);
     return true;
 }
 
-/// The value of "system.data" among the attributes behind the inode's fields; empty without one.
-Result<std::span<const std::byte>> attribute(std::span<const std::byte> inode) {
+using Value = std::optional<std::span<const std::byte>>;
+
+/// The value of "system.data" among the attributes behind the inode's fields, if there is one.
+Result<Value> attribute(std::span<const std::byte> inode) {
     const auto damaged = [] { return fail(ErrorKind::Corrupt, "the attributes in an inode are damaged"); };
     std::uint16_t extra = 0;
     std::uint32_t magic = 0;
     if (!take(inode, EXT2_GOOD_OLD_INODE_SIZE, extra))
-        return std::span<const std::byte>();
+        return Value();
     const std::size_t header = EXT2_GOOD_OLD_INODE_SIZE + std::size_t{ext2fs_le16_to_cpu(extra)};
     if (!take(inode, header, magic) || ext2fs_le32_to_cpu(magic) != EXT2_EXT_ATTR_MAGIC)
-        return std::span<const std::byte>();
+        return Value();
     const std::span<const std::byte> attributes = inode.subspan(header + sizeof magic);
     for (std::size_t place = 0; place + sizeof(std::uint32_t) <= attributes.size();) {
         if (take(attributes, place, magic) && magic == 0)
@@ -48,21 +51,25 @@ Result<std::span<const std::byte>> attribute(std::span<const std::byte> inode) {
             const std::size_t size = ext2fs_le32_to_cpu(entry.e_value_size);
             if (entry.e_value_inum != 0 || offset > attributes.size() || size > attributes.size() - offset)
                 return damaged();
-            return attributes.subspan(offset, size);
+            return Value(attributes.subspan(offset, size));
         }
         place += EXT2_EXT_ATTR_LEN(std::size_t{entry.e_name_len});
     }
-    return std::span<const std::byte>();
+    return Value();
 }
 
 }  // namespace
 
-Result<std::vector<std::byte>> inline_content(std::span<const std::byte> inode) {
-    DRAY_LET(const std::span<const std::byte> rest, attribute(inode));
+Result<std::vector<std::byte>> inline_content(std::span<const std::byte> inode, Bytes size) {
+    DRAY_LET(const Value rest, attribute(inode));
+    // What was cut longer reads as zeros behind its end, but it has the attribute all the same.
+    if (!rest && size > EXT4_MIN_INLINE_DATA_SIZE)
+        return fail(ErrorKind::Corrupt, "the second part of what lies in an inode is missing");
     const std::span<const std::byte> first =
         inode.subspan(offsetof(ext2_inode, i_block), EXT4_MIN_INLINE_DATA_SIZE);
     std::vector<std::byte> content(first.begin(), first.end());
-    content.insert(content.end(), rest.begin(), rest.end());
+    if (rest)
+        content.insert(content.end(), rest->begin(), rest->end());
     return content;
 }
 

@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "daemon/base/result.hpp"
+#include "daemon/base/units.hpp"
 
 namespace dray::fs {
 
-/// `inode`: all its bytes, as many as the superblock says. Corrupt: attributes that make no sense.
-Result<std::vector<std::byte>> inline_content(std::span<const std::byte> inode);
+/// `inode`: all its bytes, as many as the superblock says; `size`: how long its content is. Corrupt: attributes that
+/// make no sense, or none where the content is longer than the first part.
+Result<std::vector<std::byte>> inline_content(std::span<const std::byte> inode, Bytes size);
 
 }  // namespace dray::fs

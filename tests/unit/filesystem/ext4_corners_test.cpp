@@ -182,6 +182,27 @@ TEST(Ext4Corners, InlineContentThatWasCutLongerReadsAsZerosThere) {
     EXPECT_EQ(test::read_file_of(*opened.filesystem, "note"), std::string(100, 'x') + std::string(99'900, '\0'));
 }
 
+TEST(Ext4Corners, InlineContentWhoseSecondPartIsLostIsDamageAndNoZeros) {
+    Ext4Image image;
+    image.put("note", std::string(100, 'x'));
+    image.put("short", std::string(60, 'y'));
+    image.format("-t ext4 -O inline_data,^metadata_csum");
+    const std::string magic("\x00\x00\x02\xea", 4);
+    for (const char first : {'x', 'y'}) {
+        const std::vector<std::byte> bytes = image.bytes();
+        const std::string_view all(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        const std::size_t place = all.find(magic, all.find(std::string(60, first)));
+        ASSERT_NE(place, std::string_view::npos);
+        image.overwrite(place, std::string(4, '\0'));
+    }
+    const Opened opened = open_image(image.bytes());
+    ASSERT_NE(opened.filesystem, nullptr) << opened.error;
+    const Result<FileStatus> note = opened.filesystem->lookup("note");
+    ASSERT_FALSE(note);
+    EXPECT_EQ(note.error().kind(), ErrorKind::Corrupt);
+    EXPECT_EQ(test::read_file_of(*opened.filesystem, "short"), std::string(60, 'y'));
+}
+
 TEST(Ext4Corners, ADirectoryThatFoldsCases) {
     Ext4Image image;
     image.put("a", "A");

@@ -61,15 +61,17 @@ Parsed parse(std::span<const std::byte> entry) {
 
 enum class Walk { GoOn, Enough };
 
+enum class Part { Block, Inline };
+
 /// One block, or one part of an inline directory.
-Result<Walk> visit_block(std::span<const std::byte> block, Bytes place,
+Result<Walk> visit_block(std::span<const std::byte> block, Bytes place, Part part,
                          const std::function<bool(const DirectoryEntry&)>& visit) {
     std::size_t position = 0;
     while (position + kEntryHeader <= block.size()) {
         const std::span<const std::byte> rest = block.subspan(position);
         const Parsed entry = parse(rest);
-        // A hole, and the unused end of an inline directory, read as zeros.
-        if (entry.inode == 0 && little_endian(rest.subspan(4, 2)) == 0)
+        // The unused end of an inline directory reads as zeros; a block that does is lost.
+        if (part == Part::Inline && entry.inode == 0 && little_endian(rest.subspan(4, 2)) == 0)
             return Walk::GoOn;
         if (entry.length < kEntryHeader || entry.length % 4 != 0 || entry.length > rest.size() ||
             (entry.inode != 0 && entry.name_length + kEntryHeader > entry.length))
@@ -92,10 +94,10 @@ Result<void> visit_inline(FileMap& directory, const std::function<bool(const Dir
     if (first <= kInlineParent)
         return {};
     DRAY_LET(const Walk walk, visit_block(all.subspan(kInlineParent, first - kInlineParent),
-                                          kInlineParent, visit));
+                                          kInlineParent, Part::Inline, visit));
     if (walk == Walk::Enough || all.size() == first)
         return {};
-    if (const Result<Walk> second = visit_block(all.subspan(first), first, visit); !second)
+    if (const Result<Walk> second = visit_block(all.subspan(first), first, Part::Inline, visit); !second)
         return fail(second.error());
     return {};
 }
@@ -105,7 +107,7 @@ Result<Walk> read_and_visit(FileMap& directory, Bytes place, std::span<std::byte
     if (directory.size() - place < block.size())
         return fail(ErrorKind::Corrupt, "a directory ends within a block");
     DRAY_TRY(directory.read_cached(place, block));
-    return visit_block(block, place, visit);
+    return visit_block(block, place, Part::Block, visit);
 }
 
 }  // namespace

@@ -203,6 +203,23 @@ TEST(Ext4Corners, InlineContentWhoseSecondPartIsLostIsDamageAndNoZeros) {
     EXPECT_EQ(test::read_file_of(*opened.filesystem, "short"), std::string(60, 'y'));
 }
 
+TEST(Ext4Corners, ADirectoryBlockOfZerosIsDamageAndNotEmpty) {
+    for (const char* options : {"-t ext4 -b 4096 -O ^metadata_csum", "-t ext4 -b 1024"}) {
+        Ext4Image image;
+        image.put("dir/lost", "content");
+        image.put("root", "content");
+        image.format(options);
+        const Bytes block = std::string_view(options).ends_with("1024") ? 1024 : 4096;
+        image.overwrite(image.number("blocks dir", "") * block, std::string(block, '\0'));
+        const Opened opened = open_image(image.bytes());
+        ASSERT_NE(opened.filesystem, nullptr) << opened.error;
+        const Result<FileStatus> lost = opened.filesystem->lookup("dir/lost");
+        ASSERT_FALSE(lost);
+        EXPECT_EQ(lost.error().kind(), ErrorKind::Corrupt) << lost.error().text();
+        EXPECT_EQ(test::read_file_of(*opened.filesystem, "root"), "content");
+    }
+}
+
 TEST(Ext4Corners, ADirectoryThatFoldsCases) {
     Ext4Image image;
     image.put("a", "A");

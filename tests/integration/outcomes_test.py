@@ -185,7 +185,7 @@ class TestVector(OutcomesCase):
 class EveryRow(OutcomesCase):
     def test_files_and_pieces(self):
         """4.8: FileNameInvalid, FileNameTooLong, FileNotFound, FileAccessDenied, Corrupted, FileUnexpectedEnd, a longer
-        file, a page blob with a bad range, BlobRequestForbidden of a container, BlobRequestFailed of a name."""
+        file, a page blob with a bad range, BlobRequestForbidden of a container."""
         rng = seed()
         large, small = rng.randbytes(9 * MIB + 5), rng.randbytes(700)
         disk = rng.randbytes(16 * PAGE)

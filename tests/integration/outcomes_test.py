@@ -4,6 +4,7 @@
 tests/support/expected_logs.py, which has nothing of dray's in it. Rows of the specification's tables that a real drive
 and a real store can bring about are named here; the others are in tests/unit/transfer."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -75,6 +76,20 @@ class OutcomesCase(unittest.TestCase):
                                           **self.worth(book.side)})
         self.assertEqual(list((lab.vault / ".dray" / "uploads").iterdir()), [], "nothing uncommitted stays")
         return book
+
+    @staticmethod
+    @contextlib.contextmanager
+    def forbidden(lab, name):
+        """A container that the store lets nobody into."""
+        container = lab.vault / name
+        container.mkdir()
+        if os.getuid() == 0:
+            os.chown(container, UID, UID)
+        os.chmod(container, 0)
+        try:
+            yield container
+        finally:
+            os.chmod(container, 0o755)
 
     @staticmethod
     def worth(side):
@@ -233,16 +248,9 @@ class EveryRow(OutcomesCase):
         with Lab() as lab:
             source = make_tree(lab.root / "source", files)
             os.symlink("small", source / "link")
-            closed = lab.vault / "closed"
-            closed.mkdir()
-            if os.getuid() == 0:
-                os.chown(closed, UID, UID)
-            os.chmod(closed, 0)
             lab.start()
-            try:
+            with self.forbidden(lab, "closed") as closed:
                 book = self.run_drive(lab, "rows", "ROWS", source, manifest_xml("ROWS", blobs), closed={"closed"})
-            finally:
-                os.chmod(closed, 0o755)
             self.assertEqual(book.status, "CompletedWithErrors")
             self.assertEqual(list(closed.iterdir()), [])
             self.assertEqual({entry["status"] for entry in book.entries}, {
@@ -259,17 +267,10 @@ class EveryRow(OutcomesCase):
         """6.3: BlobRequestForbidden."""
         with Lab() as lab:
             source = make_tree(lab.root / "source", {"a": b"content"})
-            closed = lab.vault / "closed"
-            closed.mkdir()
-            if os.getuid() == 0:
-                os.chown(closed, UID, UID)
-            os.chmod(closed, 0)
             lab.start()
             manifest = manifest_xml("SER", [blob_xml(f"closed/{n}", "\\a", b"content") for n in range(3)])
-            try:
+            with self.forbidden(lab, "closed"):
                 book = self.run_drive(lab, "no", "SER", source, manifest, closed={"closed"})
-            finally:
-                os.chmod(closed, 0o755)
             self.assertEqual(book.status, "BlobRequestForbidden")
 
     def test_metadata_and_properties(self):

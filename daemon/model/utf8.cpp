@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/model/utf8.hpp"
 
-#include <cstdint>
-
 namespace dray {
 
 namespace {
@@ -22,26 +20,35 @@ std::size_t character_size(unsigned char lead) {
 
 }  // namespace
 
+std::optional<Utf8Character> first_character(std::string_view text) {
+    if (text.empty())
+        return std::nullopt;
+    const auto lead = static_cast<unsigned char>(text.front());
+    const std::size_t size = character_size(lead);
+    if (size == 0 || size > text.size())
+        return std::nullopt;
+    std::uint32_t code = size == 1 ? lead : lead & (0x7FU >> size);
+    for (std::size_t i = 1; i < size; ++i) {
+        const auto byte = static_cast<unsigned char>(text[i]);
+        if ((byte & 0xC0U) != 0x80U)
+            return std::nullopt;
+        code = (code << 6) | (byte & 0x3FU);
+    }
+    const bool is_overlong = (size == 3 && code < 0x800) || (size == 4 && code < 0x10000);
+    if (is_overlong || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF))
+        return std::nullopt;
+    return Utf8Character{size, code};
+}
+
 std::optional<TextLength> measure_utf8(std::string_view text) {
     TextLength length;
-    for (std::size_t i = 0; i < text.size();) {
-        const auto lead = static_cast<unsigned char>(text[i]);
-        const std::size_t size = character_size(lead);
-        if (size == 0 || size > text.size() - i)
-            return std::nullopt;
-        std::uint32_t value = size == 1 ? lead : lead & (0x7FU >> size);
-        for (std::size_t k = 1; k < size; ++k) {
-            const auto byte = static_cast<unsigned char>(text[i + k]);
-            if ((byte & 0xC0U) != 0x80U)
-                return std::nullopt;
-            value = (value << 6) | (byte & 0x3FU);
-        }
-        const bool is_overlong = (size == 3 && value < 0x800) || (size == 4 && value < 0x10000);
-        if (is_overlong || value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF))
+    while (!text.empty()) {
+        const std::optional<Utf8Character> character = first_character(text);
+        if (!character)
             return std::nullopt;
         length.characters += 1;
-        length.utf16_units += size == 4 ? 2 : 1;
-        i += size;
+        length.utf16_units += character->size == 4 ? 2 : 1;
+        text.remove_prefix(character->size);
     }
     return length;
 }

@@ -3,29 +3,23 @@
 // Makes each store's places and runs the contract over all of them.
 #include "tests/contract/stores.hpp"
 
-#include <cstdlib>
-#include <filesystem>
-#include <stdexcept>
-
 #include "drivers/store/store_list.hpp"
 #include "tests/contract/store_fixture.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace dray::store {
 namespace {
 
 class DirectoryPlace : public StorePlace {
 public:
-    explicit DirectoryPlace(const std::string& above) {
-        std::string path = above + "/dray-contract-XXXXXX";
-        if (mkdtemp(path.data()) == nullptr)
-            throw std::runtime_error("cannot make " + path);
-        config_ = {"vault", "directory", path};
+    DirectoryPlace() = default;
+    explicit DirectoryPlace(const std::string& above) : directory_(above) {}
+    Result<std::unique_ptr<BlobStore>> open() override {
+        return open_store({"vault", "directory", directory_.path().string()});
     }
-    ~DirectoryPlace() override { std::filesystem::remove_all(config_.path); }
-    Result<std::unique_ptr<BlobStore>> open() override { return open_store(config_); }
 
 private:
-    StoreConfig config_;
+    test::ScratchDirectory directory_;
 };
 
 }  // namespace
@@ -33,7 +27,7 @@ private:
 const std::vector<StoreKind>& store_kinds() {
     static const std::vector<StoreKind> kinds = {
         {"directory",
-         [] { return std::unique_ptr<StorePlace>(new DirectoryPlace(testing::TempDir())); }},
+         [] { return std::unique_ptr<StorePlace>(new DirectoryPlace()); }},
         // Another file system, where a flush costs nothing and everything comes closer together.
         {"directory_in_memory",
          [] { return std::unique_ptr<StorePlace>(new DirectoryPlace("/dev/shm")); }},

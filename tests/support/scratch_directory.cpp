@@ -7,11 +7,21 @@
 
 namespace dray::test {
 
-ScratchDirectory::ScratchDirectory() {
-    const char* base = std::getenv("TMPDIR");
-    std::string name = std::string(base != nullptr ? base : "/var/tmp") + "/dray-test.XXXXXX";
+namespace {
+
+std::string usual_place() {
+    const char* chosen = std::getenv("TMPDIR");
+    return chosen != nullptr ? chosen : "/var/tmp";
+}
+
+}  // namespace
+
+ScratchDirectory::ScratchDirectory() : ScratchDirectory(usual_place()) {}
+
+ScratchDirectory::ScratchDirectory(const std::string& above) {
+    std::string name = above + "/dray-test.XXXXXX";
     if (mkdtemp(name.data()) == nullptr)
-        throw std::runtime_error("cannot make a scratch directory");
+        throw std::runtime_error("cannot make a scratch directory in " + above);
     path_ = name;
 }
 

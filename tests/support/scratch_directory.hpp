@@ -12,6 +12,8 @@ namespace dray::test {
 class ScratchDirectory {
 public:
     ScratchDirectory();
+    /// In a place of the test's choice.
+    explicit ScratchDirectory(const std::string& above);
     ScratchDirectory(const ScratchDirectory&) = delete;
     ScratchDirectory& operator=(const ScratchDirectory&) = delete;
     ~ScratchDirectory();

@@ -12,7 +12,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <string_view>
 
@@ -54,13 +53,12 @@ std::string read_line(int fd) {
 }  // namespace
 
 TestBus::TestBus() {
-    std::string pattern = std::filesystem::temp_directory_path() / "dray-bus-XXXXXX";
-    if (mkdtemp(pattern.data()) == nullptr || chmod(pattern.c_str(), 0755) != 0)
+    // Other users connect, too.
+    if (chmod(directory_.path().c_str(), 0755) != 0)
         give_up("a directory for the test's bus");
-    directory_ = pattern;
     std::string config(kConfig);
-    config.replace(config.find('@'), 1, directory_);
-    const std::string file = directory_ + "/bus.conf";
+    config.replace(config.find('@'), 1, directory_.path().string());
+    const std::string file = directory_ / "bus.conf";
     std::ofstream(file) << config;
     std::array<int, 2> channel{};
     if (pipe(channel.data()) != 0)
@@ -72,7 +70,7 @@ TestBus::TestBus() {
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, nullptr);
         // It complains about limits that a container does not let it raise.
-        const int log = open((directory_ + "/bus.log").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        const int log = open((directory_ / "bus.log").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
         if (log >= 0)
             dup2(log, STDERR_FILENO);
         const std::string config_argument = "--config-file=" + file;
@@ -89,11 +87,7 @@ TestBus::TestBus() {
     setenv("DBUS_SYSTEM_BUS_ADDRESS", address_.c_str(), 1);
 }
 
-TestBus::~TestBus() {
-    stop();
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
-}
+TestBus::~TestBus() { stop(); }
 
 void TestBus::stop() {
     if (pid_ <= 0)

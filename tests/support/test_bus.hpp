@@ -9,6 +9,7 @@
 
 #include "daemon/bus/handles.hpp"
 #include "daemon/base/result.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace dray::test {
 
@@ -30,7 +31,7 @@ public:
     void stop();
 
 private:
-    std::string directory_;
+    ScratchDirectory directory_;
     std::string address_;
     pid_t pid_ = -1;
 };

@@ -3,7 +3,6 @@
 // Full jobs and drives; the fixture's steps.
 #include "tests/unit/catalog/catalog_fixture.hpp"
 
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <limits>
@@ -12,15 +11,7 @@
 namespace dray {
 
 CatalogTest::CatalogTest() {
-    std::string path = testing::TempDir() + "dray-catalog-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr)
-        throw std::runtime_error("cannot make " + path);
-    directory_ = path;
     reopen();
-}
-
-CatalogTest::~CatalogTest() {
-    std::filesystem::remove_all(directory_);
 }
 
 void CatalogTest::reopen() {
@@ -43,7 +34,7 @@ SecretBytes CatalogTest::master_key(char fill) {
 }
 
 bool CatalogTest::is_on_disk(std::string_view text) const {
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(directory_)) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(directory())) {
         std::ifstream file(entry.path(), std::ios::binary);
         const std::string bytes{std::istreambuf_iterator<char>(file), {}};
         if (bytes.find(text) != std::string::npos ||

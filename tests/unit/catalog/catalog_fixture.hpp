@@ -11,16 +11,16 @@
 #include <string_view>
 
 #include "daemon/catalog/catalog.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace dray {
 
 class CatalogTest : public testing::Test {
 protected:
     CatalogTest();
-    ~CatalogTest() override;
 
-    std::string path() const { return (directory_ / "catalog.db").string(); }
-    const std::filesystem::path& directory() const { return directory_; }
+    std::string path() const { return directory_ / "catalog.db"; }
+    const std::filesystem::path& directory() const { return directory_.path(); }
     Catalog& catalog() { return *catalog_; }
     /// Closes and opens again, as a restart does; with the master key of this fixture.
     void reopen();
@@ -32,7 +32,7 @@ protected:
     bool is_on_disk(std::string_view text) const;
 
 private:
-    std::filesystem::path directory_;
+    test::ScratchDirectory directory_;
     std::unique_ptr<Catalog> catalog_;
 };
 

@@ -4,10 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+
+#include "tests/support/scratch_directory.hpp"
 
 namespace dray {
 namespace {
@@ -210,21 +211,14 @@ TEST(ParseConfig, StoreNamesAndNumbersHaveLimits) {
 
 class LoadConfig : public testing::Test {
 protected:
-    void SetUp() override {
-        std::string pattern = fs::temp_directory_path() / "dray-config-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        root_ = pattern;
-        fs::create_directory(root_ / "dray.yaml.d");
-    }
-    void TearDown() override { fs::remove_all(root_); }
+    LoadConfig() { fs::create_directory(root_ / "dray.yaml.d"); }
     void write(const std::string& name, const std::string& text) {
         std::ofstream(root_ / name) << text;
     }
     Result<Config> load() {
-        return load_config_with_drop_ins((root_ / "dray.yaml").string(),
-                                         (root_ / "dray.yaml.d").string());
+        return load_config_with_drop_ins(root_ / "dray.yaml", root_ / "dray.yaml.d");
     }
-    fs::path root_;
+    test::ScratchDirectory root_;
 };
 
 TEST_F(LoadConfig, MissingDefaultFilesMeanTheDefaults) {
@@ -262,10 +256,10 @@ TEST_F(LoadConfig, MistakesOfAllFilesAreToldWithTheirFiles) {
 TEST_F(LoadConfig, ANamedFileIsReadAloneAndMustExist) {
     write("dray.yaml", "transfers: {max: 2}\n");
     write("dray.yaml.d/10.yaml", "transfers: {max: 3}\n");
-    const Result<Config> config = load_config((root_ / "dray.yaml").string());
+    const Result<Config> config = load_config(root_ / "dray.yaml");
     ASSERT_TRUE(config);
     EXPECT_EQ(config->transfers.max, 2U);
-    const Result<Config> missing = load_config((root_ / "no.yaml").string());
+    const Result<Config> missing = load_config(root_ / "no.yaml");
     ASSERT_FALSE(missing);
     EXPECT_EQ(missing.error().kind(), ErrorKind::NotFound);
     EXPECT_THAT(missing.error().text(), HasSubstr("no.yaml"));
@@ -281,7 +275,7 @@ TEST_F(LoadConfig, AFileThatCannotBeReadIsNamed) {
 TEST_F(LoadConfig, AFileThatIsTooLargeIsRefused) {
     write("dray.yaml", std::string((1 << 20) + 1, '#'));
     EXPECT_FALSE(load());
-    EXPECT_FALSE(load_config((root_ / "dray.yaml").string()));
+    EXPECT_FALSE(load_config(root_ / "dray.yaml"));
 }
 
 }  // namespace

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "daemon/confine/capabilities.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace dray::confine {
 namespace {
@@ -169,10 +170,9 @@ TEST(Boxes, TheServingBoxFollowsTheUnlockingBox) {
 }
 
 TEST(TransferBox, ReachesItsDirectoriesAndNothingElse) {
-    std::string directory = "/var/tmp/dray-confine-XXXXXX";
-    ASSERT_NE(mkdtemp(directory.data()), nullptr);
-    const std::string readable = directory + "/readable";
-    const std::string writable = directory + "/writable";
+    const test::ScratchDirectory directory;
+    const std::string readable = directory / "readable";
+    const std::string writable = directory / "writable";
     std::filesystem::create_directories(readable);
     std::filesystem::create_directories(writable);
     EXPECT_TRUE(succeeds([&] {
@@ -187,10 +187,9 @@ TEST(TransferBox, ReachesItsDirectoriesAndNothingElse) {
                execl("/bin/true", "true", nullptr) < 0 && errno == EPERM;
     }));
     EXPECT_TRUE(succeeds([&] {
-        const Result<std::string> boxed = box_transfer({{directory + "/none"}, {}});
+        const Result<std::string> boxed = box_transfer({{directory / "none"}, {}});
         return !boxed && boxed.error().kind() == ErrorKind::NotFound;
     }));
-    std::filesystem::remove_all(directory);
 }
 
 TEST(UserArgument, SaysAsWhomAndNothingElse) {

@@ -5,14 +5,13 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <limits>
-#include <stdexcept>
+
+#include "tests/support/scratch_directory.hpp"
 
 namespace dray {
 namespace {
@@ -26,15 +25,7 @@ std::string kind_of(const Result<T>& result) {
 
 class DatabaseTest : public testing::Test {
 protected:
-    DatabaseTest() {
-        std::string path = testing::TempDir() + "dray-database-XXXXXX";
-        if (mkdtemp(path.data()) == nullptr)
-            throw std::runtime_error("cannot make " + path);
-        directory_ = path;
-    }
-    ~DatabaseTest() override { fs::remove_all(directory_); }
-
-    std::string path() const { return (directory_ / "test.db").string(); }
+    std::string path() const { return directory_ / "test.db"; }
     std::string bytes_of(const char* suffix = "") const {
         std::ifstream file(path() + suffix, std::ios::binary);
         return {std::istreambuf_iterator<char>(file), {}};
@@ -44,7 +35,7 @@ protected:
         return statement && statement->step().value_or(false) ? statement->number(0) : -1;
     }
 
-    fs::path directory_;
+    test::ScratchDirectory directory_;
 };
 
 TEST_F(DatabaseTest, KeepsWhatItIsGiven) {
@@ -170,8 +161,8 @@ TEST_F(DatabaseTest, SaysBusyWhenAReaderKeepsItsLog) {
 }
 
 TEST_F(DatabaseTest, SaysWhatIsWrong) {
-    EXPECT_EQ(kind_of(Database::open((directory_ / "nowhere/test.db").string())), "NotFound");
-    EXPECT_NE(kind_of(Database::open(directory_.string())), "success");
+    EXPECT_EQ(kind_of(Database::open(directory_ / "nowhere/test.db")), "NotFound");
+    EXPECT_NE(kind_of(Database::open(directory_.path().string())), "success");
     std::ofstream(path()) << std::string(10'000, 'x');
     const Result<Database> garbage = Database::open(path());
     ASSERT_EQ(kind_of(garbage), "Corrupt");

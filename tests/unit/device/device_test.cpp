@@ -7,11 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "daemon/base/file.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace dray {
 namespace {
@@ -20,18 +20,12 @@ namespace fs = std::filesystem;
 
 class OpenDevice : public testing::Test {
 protected:
-    void SetUp() override {
-        std::string pattern = fs::temp_directory_path() / "dray-open-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        root_ = pattern;
-        std::ofstream(root_ / "a.img") << "content";
-    }
-    void TearDown() override { fs::remove_all(root_); }
+    OpenDevice() { std::ofstream(root_ / "a.img") << "content"; }
 
     Device image(const std::string& name) const {
         Device device;
         device.id = name + "_1";
-        device.node = (root_ / name).string();
+        device.node = root_ / name;
         device.is_image = true;
         return device;
     }
@@ -40,7 +34,7 @@ protected:
         return result ? ErrorKind::Internal : result.error().kind();
     }
 
-    fs::path root_;
+    test::ScratchDirectory root_;
 };
 
 TEST_F(OpenDevice, AnImageOpensForReadingWithoutNonblockAndCloseOnExec) {
@@ -76,12 +70,12 @@ TEST_F(OpenDevice, ALinkAPipeAndADirectoryAreRefused) {
 
 TEST_F(OpenDevice, AnImageInADirectoryThatOthersCanWriteIsRefused) {
     for (const unsigned mode : {0770U, 0707U, 01777U}) {
-        ASSERT_EQ(chmod(root_.c_str(), mode), 0);
+        ASSERT_EQ(chmod(root_.path().c_str(), mode), 0);
         const Result<FileDescriptor> fd = open_device(image("a.img"));
         EXPECT_EQ(kind_of(fd), ErrorKind::InvalidArgument);
         EXPECT_THAT(fd.error().text(), testing::HasSubstr("chmod go-w"));
     }
-    ASSERT_EQ(chmod(root_.c_str(), 0755), 0);
+    ASSERT_EQ(chmod(root_.path().c_str(), 0755), 0);
     EXPECT_TRUE(open_device(image("a.img")));
 }
 
@@ -90,10 +84,10 @@ TEST_F(OpenDevice, ADiskThatIsNotThereOrIsNoDiskIsGone) {
     disk.id = "sdzz_1";
     disk.node = "/dev/sdzz-of-no-machine";
     EXPECT_EQ(kind_of(open_device(disk)), ErrorKind::Gone);
-    disk.node = (root_ / "a.img").string();
+    disk.node = root_ / "a.img";
     EXPECT_EQ(kind_of(open_device(disk)), ErrorKind::Gone);
     ASSERT_EQ(mkfifo((root_ / "pipe").c_str(), 0600), 0);
-    disk.node = (root_ / "pipe").string();
+    disk.node = root_ / "pipe";
     EXPECT_EQ(kind_of(open_device(disk)), ErrorKind::Gone);
 }
 

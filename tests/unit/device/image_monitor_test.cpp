@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "daemon/base/file.hpp"
+#include "tests/support/scratch_directory.hpp"
 #include "tests/unit/device/device_events.hpp"
 
 namespace dray {
@@ -33,9 +33,6 @@ TEST(SerialOfFileName, IsTheNameUpToItsLastDotWithoutSpaces) {
 class ImageMonitorTest : public testing::Test {
 protected:
     void SetUp() override {
-        std::string pattern = fs::temp_directory_path() / "dray-images-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        root_ = pattern;
         drives_ = root_ / "drives";
         fs::create_directory(drives_);
         ASSERT_EQ(chmod(drives_.c_str(), 0755), 0);
@@ -44,10 +41,7 @@ protected:
         loop_ = std::make_unique<EventLoop>(*std::move(loop));
         events_ = std::make_unique<DeviceEvents>(*loop_);
     }
-    void TearDown() override {
-        monitor_.reset();
-        fs::remove_all(root_);
-    }
+    void TearDown() override { monitor_.reset(); }
 
     Result<void> start() {
         monitor_ = std::make_unique<ImageMonitor>(*loop_, drives_.string());
@@ -69,7 +63,7 @@ protected:
         });
     }
 
-    fs::path root_;
+    test::ScratchDirectory root_;
     fs::path drives_;
     int settles_ = 0;
     std::unique_ptr<EventLoop> loop_;

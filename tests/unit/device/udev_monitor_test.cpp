@@ -7,11 +7,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 
+#include "tests/support/scratch_directory.hpp"
 #include "tests/unit/device/device_events.hpp"
 #include "tests/unit/device/udevd.hpp"
 
@@ -26,9 +26,6 @@ protected:
     void SetUp() override {
         if (const std::string problem = Udevd::start(); !problem.empty())
             GTEST_SKIP() << problem;
-        std::string pattern = fs::temp_directory_path() / "dray-udev-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        root_ = pattern;
         Result<EventLoop> loop = EventLoop::create();
         ASSERT_TRUE(loop);
         loop_ = std::make_unique<EventLoop>(*std::move(loop));
@@ -39,8 +36,6 @@ protected:
         monitor_.reset();
         if (!node_.empty())
             detach();
-        if (!root_.empty())
-            fs::remove_all(root_);
     }
 
     void start(bool allow_loop = true) {
@@ -71,7 +66,7 @@ protected:
         std::ofstream("/sys/block/" + name() + "/uevent") << action;
     }
 
-    fs::path root_;
+    test::ScratchDirectory root_;
     std::string serial_;
     std::string node_;
     std::unique_ptr<EventLoop> loop_;

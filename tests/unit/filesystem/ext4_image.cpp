@@ -25,12 +25,7 @@ std::string text_of(const std::string& path) {
 
 }  // namespace
 
-Ext4Image::Ext4Image() : directory_(stdfs::temp_directory_path().string() + "/dray-ext4-XXXXXX") {
-    EXPECT_NE(mkdtemp(directory_.data()), nullptr);
-    stdfs::create_directory(directory_ + "/tree");
-}
-
-Ext4Image::~Ext4Image() { stdfs::remove_all(directory_); }
+Ext4Image::Ext4Image() { stdfs::create_directory(directory_ / "tree"); }
 
 void Ext4Image::put(const std::string& path, std::string_view content) {
     put_sparse(path, content.size(), {{0, std::string(content)}});
@@ -49,21 +44,21 @@ void Ext4Image::put_sparse(const std::string& path, Bytes size, const std::map<B
 }
 
 void Ext4Image::format(const std::string& options, const std::string& size) {
-    stdfs::remove(directory_ + "/image");
-    ASSERT_EQ(run("mke2fs -q -F -E lazy_itable_init=1,nodiscard " + options + " -d " + directory_ +
-                  "/tree IMAGE " + size),
+    stdfs::remove(directory_ / "image");
+    ASSERT_EQ(run("mke2fs -q -F -E lazy_itable_init=1,nodiscard " + options + " -d " + directory_ / "tree" +
+                  " IMAGE " + size),
               0)
-        << options << ": " << text_of(directory_ + "/log");
+        << options << ": " << text_of(directory_ / "log");
 }
 
 void Ext4Image::change(const std::string& requests) {
-    std::ofstream(directory_ + "/requests") << requests << '\n';
-    EXPECT_EQ(run("debugfs -w -f " + directory_ + "/requests IMAGE"), 0) << text_of(directory_ + "/log");
+    std::ofstream(directory_ / "requests") << requests << '\n';
+    EXPECT_EQ(run("debugfs -w -f " + directory_ / "requests" + " IMAGE"), 0) << text_of(directory_ / "log");
 }
 
 std::string Ext4Image::ask(const std::string& request) {
-    EXPECT_EQ(std::system(("cd " + directory_ + " && debugfs -R '" + request + "' image >answer 2>/dev/null").c_str()), 0);
-    return text_of(directory_ + "/answer");
+    EXPECT_EQ(std::system(("cd " + directory_.path().string() + " && debugfs -R '" + request + "' image >answer 2>/dev/null").c_str()), 0);
+    return text_of(directory_ / "answer");
 }
 
 std::uint64_t Ext4Image::number(const std::string& request, const std::string& before) {
@@ -76,30 +71,30 @@ std::uint64_t Ext4Image::number(const std::string& request, const std::string& b
 int Ext4Image::run(std::string command) {
     const std::size_t place = command.find("IMAGE");
     if (place != std::string::npos)
-        command.replace(place, 5, directory_ + "/image");
-    const int status = std::system((command + " >" + directory_ + "/log 2>&1").c_str());
+        command.replace(place, 5, directory_ / "image");
+    const int status = std::system((command + " >" + directory_ / "log" + " 2>&1").c_str());
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 std::vector<std::byte> Ext4Image::bytes() const {
-    const std::string text = text_of(directory_ + "/image");
+    const std::string text = text_of(directory_ / "image");
     const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
     return {bytes.begin(), bytes.end()};
 }
 
 void Ext4Image::overwrite(Bytes offset, std::string_view bytes) {
-    std::fstream image(directory_ + "/image", std::ios::binary | std::ios::in | std::ios::out);
+    std::fstream image(directory_ / "image", std::ios::binary | std::ios::in | std::ios::out);
     image.seekp(static_cast<std::streamoff>(offset));
     image << bytes;
 }
 
 std::string Ext4Image::dump(const std::string& path) {
     ask("dump \"" + path + "\" dumped");
-    return text_of(directory_ + "/dumped");
+    return text_of(directory_ / "dumped");
 }
 
 std::map<std::string, std::string> Ext4Image::dump_all() {
-    const std::string out = directory_ + "/dumped-tree";
+    const std::string out = directory_ / "dumped-tree";
     stdfs::create_directory(out);
     ask("rdump / dumped-tree");
     std::map<std::string, std::string> files;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "drivers/filesystem/filesystem.hpp"
+#include "tests/support/scratch_directory.hpp"
 #include "tests/unit/filesystem/memory_device.hpp"
 
 namespace dray::test {
@@ -21,10 +22,9 @@ public:
     Ext4Image();
     Ext4Image(const Ext4Image&) = delete;
     Ext4Image& operator=(const Ext4Image&) = delete;
-    ~Ext4Image();
 
     /// A path below the directory that becomes the file system.
-    std::string in_tree(const std::string& path) const { return directory_ + "/tree/" + path; }
+    std::string in_tree(const std::string& path) const { return directory_ / ("tree/" + path); }
     void put(const std::string& path, std::string_view content);
     /// A file of `size` with these parts in it, the rest a hole.
     void put_sparse(const std::string& path, Bytes size, const std::map<Bytes, std::string>& parts);
@@ -48,7 +48,7 @@ public:
     std::map<std::string, std::string> dump_all();
 
 private:
-    std::string directory_;
+    ScratchDirectory directory_;
 };
 
 /// All files, found by walking with list() and opened by lookup(), read in pieces of random lengths.

@@ -12,6 +12,7 @@
 
 #include "daemon/base/file.hpp"
 #include "drivers/filesystem/open_filesystem.hpp"
+#include "tests/support/scratch_directory.hpp"
 #include "tests/unit/filesystem/memory_device.hpp"
 
 namespace dray::fs {
@@ -22,9 +23,8 @@ using test::MemoryDevice;
 
 /// The bytes of a small ext4 with directories, a sparse and a fragmented file.
 std::vector<std::byte> make_image(const std::string& options) {
-    std::string directory = stdfs::temp_directory_path().string() + "/dray-mutation-XXXXXX";
-    EXPECT_NE(mkdtemp(directory.data()), nullptr);
-    const std::string tree = directory + "/tree";
+    const test::ScratchDirectory directory;
+    const std::string tree = directory / "tree";
     stdfs::create_directories(tree + "/a/b/c");
     for (int i = 0; i < 200; ++i)
         std::ofstream(tree + "/a/file-" + std::to_string(i)) << i;
@@ -35,11 +35,10 @@ std::vector<std::byte> make_image(const std::string& options) {
         combed << "tooth";
     }
     combed.close();
-    const std::string command = "truncate -s 8M " + directory + "/image && mke2fs -q -F -t ext4 " + options +
-                                " -d " + tree + " " + directory + "/image 8M";
+    const std::string command = "truncate -s 8M " + directory / "image" + " && mke2fs -q -F -t ext4 " + options +
+                                " -d " + tree + " " + directory / "image" + " 8M";
     EXPECT_EQ(std::system(command.c_str()), 0);
-    const Result<std::string> image = read_file(directory + "/image", 16 * kMiB);
-    stdfs::remove_all(directory);
+    const Result<std::string> image = read_file(directory / "image", 16 * kMiB);
     if (!image)
         return {};
     const auto bytes = std::as_bytes(std::span(image->data(), image->size()));

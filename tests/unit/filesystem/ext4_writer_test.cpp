@@ -16,6 +16,7 @@
 
 #include "daemon/base/file.hpp"
 #include "drivers/filesystem/open_filesystem.hpp"
+#include "tests/support/scratch_directory.hpp"
 #include "tests/unit/filesystem/memory_device.hpp"
 
 namespace dray::fs {
@@ -38,12 +39,9 @@ public:
         EXPECT_TRUE(made) << made.error().text();
         if (made)
             writer_ = *std::move(made);
-        directory_ = stdfs::temp_directory_path().string() + "/dray-writer-XXXXXX";
-        EXPECT_NE(mkdtemp(directory_.data()), nullptr);
     }
     Disk(const Disk&) = delete;
     Disk& operator=(const Disk&) = delete;
-    ~Disk() { stdfs::remove_all(directory_); }
 
     Ext4Writer& writer() { return *writer_; }
     MemoryDevice& device() { return device_; }
@@ -60,18 +58,18 @@ public:
     void finish() {
         const Result<void> finished = writer_->finish();
         ASSERT_TRUE(finished) << finished.error().text();
-        std::ofstream out(directory_ + "/image", std::ios::binary);
+        std::ofstream out(directory_ / "image", std::ios::binary);
         out.write(reinterpret_cast<const char*>(device_.content.data()),
                   static_cast<std::streamsize>(device_.size()));
         out.close();
         const int status = std::system(
-            ("e2fsck -fn " + directory_ + "/image >" + directory_ + "/log 2>&1").c_str());
+            ("e2fsck -fn " + directory_ / "image" + " >" + directory_ / "log" + " 2>&1").c_str());
         EXPECT_EQ(status, 0) << text_of("log");
     }
 
     /// After finish(): what debugfs answers.
     std::string ask(const std::string& request) {
-        EXPECT_EQ(std::system(("cd " + directory_ + " && debugfs -R '" + request +
+        EXPECT_EQ(std::system(("cd " + directory_.path().string() + " && debugfs -R '" + request +
                                "' image >answer 2>/dev/null")
                                   .c_str()),
                   0);
@@ -80,14 +78,14 @@ public:
 
     std::string text_of(const std::string& name) {
         std::ostringstream text;
-        text << std::ifstream(directory_ + "/" + name, std::ios::binary).rdbuf();
+        text << std::ifstream(directory_ / name, std::ios::binary).rdbuf();
         return text.str();
     }
 
 private:
     MemoryDevice device_;
     std::unique_ptr<Ext4Writer> writer_;
-    std::string directory_;
+    test::ScratchDirectory directory_;
 };
 
 Content random_content(std::mt19937_64& random, std::size_t size) {

@@ -23,5 +23,15 @@ TEST(Utf8, RefusesWhatIsNoUtf8) {
         EXPECT_FALSE(measure_utf8(text)) << testing::PrintToString(text);
 }
 
+TEST(Utf8, TheFirstCharacterIsReadAloneWhateverFollows) {
+    const auto euro = first_character("\xE2\x82\xAC\xFF").value_or(Utf8Character{});
+    EXPECT_EQ(euro.size, 3U);
+    EXPECT_EQ(euro.code, 0x20ACU);
+    EXPECT_EQ(first_character(std::string_view("\0", 1)).value_or(Utf8Character{9, 9}).code, 0U);
+    EXPECT_EQ(first_character("\xEF\xBF\xBF").value_or(Utf8Character{}).code, 0xFFFFU) << "who may not have it looks itself";
+    for (const char* bad : {"", "\x80", "\xE2\x82", "\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80"})
+        EXPECT_FALSE(first_character(bad)) << bad;
+}
+
 }  // namespace
 }  // namespace dray

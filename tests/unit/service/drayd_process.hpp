@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/base/file_descriptor.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace dray::test {
 
@@ -41,7 +42,8 @@ public:
     const std::string& folder() const { return folder_; }
 
 private:
-    std::string folder_;
+    ScratchDirectory scratch_;
+    std::string folder_ = scratch_.path().string();
     std::string notify_name_;
     FileDescriptor notify_;
     FileDescriptor process_;

@@ -4,7 +4,6 @@
 #include "tests/unit/store/scratch_store.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
@@ -14,22 +13,14 @@
 namespace dray::store {
 
 ScratchStore::ScratchStore() {
-    std::string path = testing::TempDir() + "dray-store-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr)
-        throw std::runtime_error("cannot make " + path);
-    root_ = path;
     Result<std::unique_ptr<BlobStore>> opened = open();
     if (!opened || !(*opened)->ensure_container("lab"))
         throw std::runtime_error("cannot open a scratch store");
     store_ = *std::move(opened);
 }
 
-ScratchStore::~ScratchStore() {
-    std::filesystem::remove_all(root_);
-}
-
 Result<std::unique_ptr<BlobStore>> ScratchStore::open() const {
-    return open_store({"vault", "directory", root_.string()});
+    return open_store({"vault", "directory", root().string()});
 }
 
 CreateOptions ScratchStore::upload(const std::string& id, Bytes length, bool replace) {
@@ -70,7 +61,7 @@ std::vector<std::string> ScratchStore::names() {
 
 std::vector<std::string> ScratchStore::files(const std::string& below) const {
     std::vector<std::string> files;
-    const std::filesystem::path directory = root_ / below;
+    const std::filesystem::path directory = root() / below;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(directory))
         if (entry.is_regular_file())
             files.push_back(entry.path().lexically_relative(directory).string());

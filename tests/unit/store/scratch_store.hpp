@@ -11,18 +11,18 @@
 #include <vector>
 
 #include "drivers/store/blob_store.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace dray::store {
 
 class ScratchStore : public testing::Test {
 protected:
     ScratchStore();
-    ~ScratchStore() override;
 
     Result<std::unique_ptr<BlobStore>> open() const;
     BlobStore& store() { return *store_; }
     void close() { store_.reset(); }
-    const std::filesystem::path& root() const { return root_; }
+    const std::filesystem::path& root() const { return root_.path(); }
 
     static CreateOptions upload(const std::string& id, Bytes length, bool replace = false);
     Result<void> put(const BlobName& name, const std::string& content, bool replace = false,
@@ -33,7 +33,7 @@ protected:
     std::vector<std::string> files(const std::string& below) const;
 
 private:
-    std::filesystem::path root_;
+    test::ScratchDirectory root_;
     std::unique_ptr<BlobStore> store_;
     int uploads_ = 0;
 };

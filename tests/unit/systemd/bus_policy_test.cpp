@@ -15,6 +15,7 @@
 #include <string>
 
 #include "daemon/base/handle.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace dray {
 namespace {
@@ -49,13 +50,10 @@ protected:
     void SetUp() override {
         if (geteuid() != 0)
             GTEST_SKIP() << "calling as other users needs root";
-        std::string pattern = fs::temp_directory_path() / "dray-policy-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        root_ = pattern;
-        fs::permissions(root_, fs::perms::all);
-        address_ = "unix:path=" + (root_ / "bus").string();
+        fs::permissions(root_.path(), fs::perms::all);
+        address_ = "unix:path=" + root_ / "bus";
         std::string text = kBusConfig;
-        text.replace(text.find('%'), 1, (root_ / "bus").string());
+        text.replace(text.find('%'), 1, root_ / "bus");
         text.replace(text.find('@'), 1, DRAY_SYSTEMD_DIR "/org.dray1.conf");
         std::ofstream(root_ / "bus.conf") << text;
         start_bus();
@@ -68,8 +66,6 @@ protected:
                 waitpid(pid, nullptr, 0);
             }
         }
-        if (!root_.empty())
-            fs::remove_all(root_);
     }
 
     /// Returns when it listens: it closes its end of the pipe after printing the address.
@@ -80,7 +76,7 @@ protected:
         if (bus_ == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
             close(ends[0]);
-            const std::string config = "--config-file=" + (root_ / "bus.conf").string();
+            const std::string config = "--config-file=" + root_ / "bus.conf";
             const std::string print = "--print-address=" + std::to_string(ends[1]);
             execlp("dbus-daemon", "dbus-daemon", "--nofork", config.c_str(), print.c_str(),
                    nullptr);
@@ -147,7 +143,7 @@ protected:
         return result;
     }
 
-    fs::path root_;
+    test::ScratchDirectory root_;
     std::string address_;
     pid_t bus_ = -1;
     pid_t service_ = -1;

@@ -13,6 +13,7 @@
 
 #include "drivers/volume/device_file.hpp"
 #include "drivers/volume/luks/luks_volume.hpp"
+#include "tests/support/scratch_directory.hpp"
 #include "tests/unit/filesystem/memory_device.hpp"
 
 namespace dray::volume {
@@ -23,14 +24,9 @@ using test::MemoryDevice;
 
 class LuksFormatTest : public testing::Test {
 protected:
-    void SetUp() override {
-        directory_ = stdfs::temp_directory_path().string() + "/dray-luks-XXXXXX";
-        ASSERT_NE(mkdtemp(directory_.data()), nullptr);
-        ASSERT_TRUE(warm_up_unlocking());
-    }
-    void TearDown() override { stdfs::remove_all(directory_); }
+    void SetUp() override { ASSERT_TRUE(warm_up_unlocking()); }
 
-    std::string path(const char* name) const { return directory_ + "/" + name; }
+    std::string path(const char* name) const { return directory_ / name; }
 
     /// Makes the header and writes it to a file of that size.
     NewLuks make(LuksFormat format, std::string_view key) {
@@ -63,7 +59,7 @@ protected:
     }
 
 private:
-    std::string directory_;
+    test::ScratchDirectory directory_;
 };
 
 TEST_F(LuksFormatTest, CryptsetupAndWeAgree) {

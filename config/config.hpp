@@ -14,13 +14,54 @@
 
 namespace dray {
 
+/// How an Azure store is signed on to (blob-rest.md A.2).
+enum class CredentialKind { SharedKey, Sas, Token };
+
+/// Options of stores of type azure.
+struct AzureConfig {
+    /// With scheme, without a slash at its end; path style has the account in it.
+    std::string endpoint{};
+    std::string account{};
+    CredentialKind credential_kind = CredentialKind::SharedKey;
+    /// Where the secret is: a name in $CREDENTIALS_DIRECTORY, or an absolute path. Never the secret itself.
+    std::string credential{};
+    /// The certificates that are trusted, PEM; empty: the system's.
+    std::string ca_file{};
+    /// http://HOST:PORT; empty: none, whatever the environment says.
+    std::string proxy{};
+    bool allow_http = false;
+    Microseconds connect_timeout = std::chrono::seconds(10);
+    /// A request that moves less than 1 KiB/s for this long is given up.
+    Microseconds stall_timeout = std::chrono::seconds(60);
+    /// So long without one success, and the store counts as unreachable.
+    Microseconds outage = std::chrono::minutes(30);
+    /// x-ms-version.
+    std::string api_version = "2021-12-02";
+
+    bool operator==(const AzureConfig&) const = default;
+};
+
+/// Client-side encryption of a store: what `keys` says of the key that the store names.
+struct EncryptionConfig {
+    /// The key's name, and its id in what is written; empty: not encrypted.
+    std::string key{};
+    /// A128KW, A192KW, A256KW, RSA-OAEP or RSA-OAEP-256.
+    std::string algorithm{};
+    /// As AzureConfig::credential.
+    std::string credential{};
+
+    bool operator==(const EncryptionConfig&) const = default;
+};
+
 /// One place for blobs. Which options a type knows is its driver's matter; the reader has checked them.
 struct StoreConfig {
-    std::string name;
-    /// "directory"; later "azure".
-    std::string type;
+    std::string name{};
+    /// "directory" or "azure".
+    std::string type{};
     /// type directory: the root, an absolute path.
-    std::string path;
+    std::string path{};
+    AzureConfig azure{};
+    EncryptionConfig encryption{};
 
     bool operator==(const StoreConfig&) const = default;
 };

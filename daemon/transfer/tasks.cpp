@@ -29,6 +29,12 @@ Report faulted(const Error& error) {
     return report;
 }
 
+store::StoreAccess access_of(const Surroundings& around) {
+    store::StoreAccess access;
+    access.known_identity = around.task.store_identity;
+    return access;
+}
+
 /// How long dray-drive may think about one request: longer than a dying disk's own retries.
 constexpr Microseconds kPatience = std::chrono::minutes(10);
 
@@ -90,7 +96,7 @@ private:
         if (!lock)
             return faulted(lock.error());
         // A store that cannot be used is worth knowing before anything is derived and read.
-        Result<std::unique_ptr<store::BlobStore>> store = store::open_store(task_.store, task_.store_identity);
+        Result<std::unique_ptr<store::BlobStore>> store = store::open_store(task_.store, access_of(around_));
         if (!store)
             return faulted(store.error());
         store_ = *std::move(store);
@@ -243,7 +249,7 @@ private:
 Result<Report> abandon(const Surroundings& around) {
     const Task& task = around.task;
     DRAY_LET(const FileDescriptor lock, lock_directory(around));
-    DRAY_LET(const std::unique_ptr<store::BlobStore> store, store::open_store(task.store, task.store_identity));
+    DRAY_LET(const std::unique_ptr<store::BlobStore> store, store::open_store(task.store, access_of(around)));
     const Reports reports(task, *store, around.clock);
     Report report;
     report.status = task.status;
@@ -308,7 +314,7 @@ Report run_abandon(const Surroundings& around) {
 }
 
 Report run_check(const Surroundings& around) {
-    Result<std::unique_ptr<store::BlobStore>> store = store::open_store(around.task.store, around.task.store_identity);
+    Result<std::unique_ptr<store::BlobStore>> store = store::open_store(around.task.store, access_of(around));
     Result<void> checked = store ? (*store)->check() : fail(Error(store.error()));
     if (!checked)
         return faulted(checked.error());

@@ -5,9 +5,9 @@
 
 namespace dray::store {
 
-Result<std::unique_ptr<BlobStore>> open_store(const StoreConfig& config, const std::string& known_identity) {
+Result<std::unique_ptr<BlobStore>> open_store(const StoreConfig& config, const StoreAccess& access) {
     if (config.type == "directory")
-        return DirectoryStore::open(config, known_identity);
+        return DirectoryStore::open(config, access.known_identity);
     return fail(ErrorKind::Unsupported, "store \"{}\": this version of dray knows no type \"{}\"", config.name,
                 config.type);
 }

@@ -160,17 +160,17 @@ TEST_F(DirectoryStoreDisk, IsNotBegunAnewWhereOneWasBefore) {
     fs::create_directory(mount_point);
     // lost+found and the like do not make a store of it.
     fs::create_directory(mount_point / "lost+found");
-    const auto refused = open_store(config_of(mount_point), identity);
+    const auto refused = open_store(config_of(mount_point), {.known_identity = identity});
     ASSERT_EQ(kind_of(refused), "Unreachable");
     EXPECT_NE(refused.error().text().find("mount what belongs there"), std::string::npos) << refused.error().text();
     EXPECT_FALSE(fs::exists(mount_point / ".dray")) << "what was refused makes nothing";
     EXPECT_EQ(kind_of(open_store(config_of(root() / "nowhere"), identity)), "NotFound");
     // The operator's word, and a kill during the first use, leave this.
     fs::create_directory(mount_point / ".dray");
-    const auto anew = open_store(config_of(mount_point), identity);
+    const auto anew = open_store(config_of(mount_point), {.known_identity = identity});
     ASSERT_EQ(kind_of(anew), "success");
     EXPECT_NE((*anew)->identity(), identity);
-    EXPECT_EQ(kind_of(open_store(config_of(root()), identity)), "success");
+    EXPECT_EQ(kind_of(open_store(config_of(root()), {.known_identity = identity})), "success");
 }
 
 }  // namespace

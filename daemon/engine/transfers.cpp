@@ -414,7 +414,9 @@ void JobEngine::State::import_ended(Job& job, Drive& drive, const Copy& copy) {
                 return device_went(job, drive);
             if (report.kind == ErrorKind::Internal)
                 return crashed(job, drive, crash_of(copy), report.message);
-            return fault(job, drive, report.kind, report.message);
+            // The drive's own disk ends as DeviceGone: what is gone here is the store's, and is probed.
+            return fault(job, drive, report.kind == ErrorKind::Gone ? ErrorKind::Unreachable : report.kind,
+                         report.message);
     }
 }
 

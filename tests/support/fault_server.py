@@ -456,6 +456,8 @@ class FaultServer:
                 writer.write(f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\n"
                              f"Content-Length: {len(text)}\r\n\r\n".encode() + text)
                 await writer.drain()
+                if header(headers, "connection").lower() == "close":
+                    break
         except (Closed, ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:

@@ -4,19 +4,16 @@
 tests/support/expected_logs.py, which has nothing of dray's in it. Rows of the specification's tables that a real drive
 and a real store can bring about are named here; the others are in tests/unit/transfer."""
 
-import contextlib
 import hashlib
 import os
-import pathlib
 import sys
 import unittest
-import urllib.parse
 from xml.sax.saxutils import escape
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import expected_logs  # noqa: E402
 from expected_logs import Book, md5  # noqa: E402
-from lab import MIB, UID, Lab, make_tree, seed  # noqa: E402
+from lab import MIB, Lab, make_tree, seed  # noqa: E402
 from make_drive import blob_xml, manifest_xml  # noqa: E402
 
 PAGE = 512
@@ -44,12 +41,15 @@ def page_xml(blob_path, file_path, length, ranges, disposition=None, extra=""):
 
 
 class OutcomesCase(unittest.TestCase):
+    # Other suites run the same against another store.
+    lab = Lab
+
     def run_drive(self, lab, job, serial, source, manifest, closed=(), options=(), hash_of=hashlib.md5):
         """Imports and compares store and logs with what they must be. Returns the book."""
         before = lab.blobs()
         side_before = self.side(lab)
         drive = lab.foreign(serial, source, manifest=manifest)
-        lab.ctl("create", job, "--type", "import", "--store", "vault", "--log-level", "Verbose", "--backup-manifest",
+        lab.ctl("create", job, "--type", "import", "--store", lab.store, "--log-level", "Verbose", "--backup-manifest",
                 *options)
         lab.ctl("add-drive", job, serial, "--key-file", lab.shelf / f"{serial}.key", "--manifest", drive["manifest"],
                 "--manifest-hash", hash_of(manifest).hexdigest())
@@ -59,13 +59,13 @@ class OutcomesCase(unittest.TestCase):
         book = Book(manifest, source, before, closed)
         self.maxDiff = None
         for is_verbose, name in ((True, "VerboseLogUri"), (False, "ErrorLogUri")):
-            log = expected_logs.read(self.place(lab.drive(job, serial, name)))
+            log = expected_logs.read(lab.file_of(lab.drive(job, serial, name)))
             wanted = book.log(is_verbose)
             self.assertEqual([blob[:2] for blob in log[1]], [blob[:2] for blob in wanted[1]], name)
             for found, blob in zip(log[1], wanted[1]):
                 self.assertEqual(found, blob, name)
             self.assertEqual(log, wanted)
-        self.assertEqual(self.place(lab.drive(job, serial, "ManifestUri")).read_bytes(), manifest)
+        self.assertEqual(lab.file_of(lab.drive(job, serial, "ManifestUri")).read_bytes(), manifest)
         self.assertEqual(lab.drive(job, serial, "CopyStatus"), book.status)
         self.assertEqual(lab.drive(job, serial, "State"),
                          "Completed" if book.status == "Completed" else "CompletedMoreInfo")
@@ -74,36 +74,15 @@ class OutcomesCase(unittest.TestCase):
             self.assertTrue(content == book.blobs[name], f"the content of {name}")
         self.assertEqual(self.side(lab), {**{k: v for k, v in side_before.items() if k not in book.side},
                                           **self.worth(book.side)})
-        self.assertEqual(list((lab.vault / ".dray" / "uploads").iterdir()), [], "nothing uncommitted stays")
+        self.assertEqual(lab.leftovers(), [], "nothing uncommitted stays")
         return book
-
-    @staticmethod
-    @contextlib.contextmanager
-    def forbidden(lab, name):
-        """A container that the store lets nobody into."""
-        container = lab.vault / name
-        container.mkdir()
-        if os.getuid() == 0:
-            os.chown(container, UID, UID)
-        os.chmod(container, 0)
-        try:
-            yield container
-        finally:
-            os.chmod(container, 0o755)
 
     @staticmethod
     def worth(side):
         return {name: value for name, value in side.items() if value != ("block", {}, {})}
 
     def side(self, lab):
-        return {name: value for name, value in self.worth(expected_logs.side_of(lab.vault)).items()
-                if not name.startswith("waimportexport/")}
-
-    @staticmethod
-    def place(uri):
-        address = urllib.parse.urlparse(uri)
-        assert address.scheme == "file", uri
-        return pathlib.Path(urllib.parse.unquote(address.path))
+        return {name: value for name, value in self.worth(lab.side()).items() if not name.startswith("waimportexport/")}
 
 
 class TestVector(OutcomesCase):
@@ -169,7 +148,7 @@ class TestVector(OutcomesCase):
                          "FF7B31A91837A1EC278FAE2FA78FAB2F2873B0D783547DF431DA2E0D5C8B15AB")
         self.assertEqual(md5(self.RAMP), "BBF1C77538F97CEEB1E03126EDAA3594")
         self.assertEqual([len(self.FILES["meta.xml"]), len(self.FILES["s001/a/ramp.bin.properties"])], [77, 104])
-        with Lab() as lab:
+        with self.lab() as lab:
             source = make_tree(lab.root / "source", self.FILES)
             lab.start()
             self.run_drive(lab, "vector", "TEST0001", source, self.MANIFEST)
@@ -178,11 +157,11 @@ class TestVector(OutcomesCase):
                 "lab/a/ramp.bin": ("block", {"site": "dc7"}, {"content-type": "text/plain"}),
                 "lab/disk.img": ("page", {"site": "dc7"}, {})})
             self.assertEqual(lab.drive("vector", "TEST0001", "CopyStatus"), "Completed")
-            self.assertEqual(self.place(lab.drive("vector", "TEST0001", "VerboseLogUri")).read_bytes(), self.VERBOSE)
-            self.assertEqual(self.place(lab.drive("vector", "TEST0001", "ErrorLogUri")).read_bytes(), self.ERROR)
+            self.assertEqual(lab.file_of(lab.drive("vector", "TEST0001", "VerboseLogUri")).read_bytes(), self.VERBOSE)
+            self.assertEqual(lab.file_of(lab.drive("vector", "TEST0001", "ErrorLogUri")).read_bytes(), self.ERROR)
             self.assertEqual(lab.drive("vector", "TEST0001", "BytesDone"), 10_000 + 512)
             # waies/JOB_DRIVE_yyyyMMdd-HHmmss-fff_KIND.xml, all of one drive with one time (3.6).
-            names = [self.place(lab.drive("vector", "TEST0001", uri)).relative_to(lab.vault).as_posix()
+            names = [lab.path_of(lab.drive("vector", "TEST0001", uri))
                      for uri in ("ErrorLogUri", "VerboseLogUri", "ManifestUri")]
             for name, kind in zip(names, ("error", "verbose", "manifest")):
                 self.assertRegex(name, rf"^waimportexport/waies/vector_TEST0001_\d{{8}}-\d{{6}}-\d{{3}}_{kind}\.xml$")
@@ -245,14 +224,14 @@ class EveryRow(OutcomesCase):
             blob_xml("closed/climbs", "\\..\\small", small),
             blob_xml("lab/last", "\\small", small),
         ]
-        with Lab() as lab:
+        with self.lab() as lab:
             source = make_tree(lab.root / "source", files)
             os.symlink("small", source / "link")
             lab.start()
-            with self.forbidden(lab, "closed") as closed:
+            with lab.forbidden("closed"):
                 book = self.run_drive(lab, "rows", "ROWS", source, manifest_xml("ROWS", blobs), closed={"closed"})
             self.assertEqual(book.status, "CompletedWithErrors")
-            self.assertEqual(list(closed.iterdir()), [])
+            self.assertFalse([name for name in lab.blobs() if name.startswith("closed/")])
             self.assertEqual({entry["status"] for entry in book.entries}, {
                 "Completed", "CompletedWithErrors", "FileNameInvalid", "FileNameTooLong", "FileNotFound",
                 "FileAccessDenied", "BlobRequestForbidden"})
@@ -265,11 +244,11 @@ class EveryRow(OutcomesCase):
 
     def test_a_store_that_forbids_every_blob(self):
         """6.3: BlobRequestForbidden."""
-        with Lab() as lab:
+        with self.lab() as lab:
             source = make_tree(lab.root / "source", {"a": b"content"})
             lab.start()
             manifest = manifest_xml("SER", [blob_xml(f"closed/{n}", "\\a", b"content") for n in range(3)])
-            with self.forbidden(lab, "closed"):
+            with lab.forbidden("closed"):
                 book = self.run_drive(lab, "no", "SER", source, manifest, closed={"closed"})
             self.assertEqual(book.status, "BlobRequestForbidden")
 
@@ -318,7 +297,7 @@ class EveryRow(OutcomesCase):
             side_xml("Metadata", "\\nowhere.xml", own) + blob("list-missing-1") + blob("list-missing-2"),
         ]
         manifest = manifest_xml("SIDE", ["</BlobList><BlobList>".join(lists)])
-        with Lab() as lab:
+        with self.lab() as lab:
             source = make_tree(lab.root / "source", files)
             os.symlink("own.xml", source / "link.xml")
             lab.start()
@@ -343,7 +322,7 @@ class EveryRow(OutcomesCase):
         long_name = "/".join(["n" * 203] * 4 + ["n" * 205])  # 1021 characters: " (2)" is one too many
         lasting = {"old-no-overwrite", "old-overwrite", "old-rename.tar.gz", "dir.d/old", ".hidden", "dots./x",
                    "old-large-no-overwrite", "old-large-overwrite", "old-large-rename.bin", "dir.d/old (2)"}
-        with Lab() as lab:
+        with self.lab() as lab:
             source = make_tree(lab.root / "source", files)
             lab.start()
             first = [blob_xml(f"lab/{name}", "\\one", one, "overwrite", extra=side_xml("Metadata", "\\meta.xml", metadata))
@@ -386,7 +365,7 @@ class EveryRow(OutcomesCase):
 
 class Places(OutcomesCase):
     def test_logs_are_where_the_diagnostics_path_says_and_the_bus_names_what_is_there(self):
-        with Lab(hand_back="at-once") as lab:
+        with self.lab(hand_back="at-once") as lab:
             source = make_tree(lab.root / "source", {"a": b"content"})
             manifest = manifest_xml("SER", [blob_xml("lab/a", "\\a", b"content", "overwrite")])
             lab.start()
@@ -394,20 +373,20 @@ class Places(OutcomesCase):
                                                     ("logs-here/deep/er", "logs-here/deep/er"))):
                 job = f"job{number}"
                 drive = lab.foreign("SER", source, manifest=manifest)
-                lab.ctl("create", job, "--store", "vault", *(["--diagnostics-path", path] if path else []))
+                lab.ctl("create", job, "--store", lab.store, *(["--diagnostics-path", path] if path else []))
                 lab.ctl("add-drive", job, "SER", "--key-file", lab.shelf / "SER.key", "--manifest", drive["manifest"],
                         "--manifest-hash", drive["manifest-hash"])
                 lab.ctl("ship", job)
                 lab.plug("SER")
                 lab.wait_job(job, "State", "Completed")
                 uri = lab.drive(job, "SER", "ErrorLogUri")
-                self.assertEqual(self.place(uri).parent, lab.vault / place / "waies")
-                self.assertEqual(expected_logs.read(self.place(uri))[2],
+                self.assertEqual(lab.path_of(uri).rpartition("/")[0], f"{place}/waies")
+                self.assertEqual(expected_logs.read(lab.file_of(uri))[2],
                                  "Completed" if number == 0 else "CompletedWithWarnings")
                 # Neither was asked for.
                 self.assertEqual(lab.drive(job, "SER", "VerboseLogUri"), "")
                 self.assertEqual(lab.drive(job, "SER", "ManifestUri"), "")
-                self.assertEqual(len(list(self.place(uri).parent.glob(f"{job}_*"))), 1)
+                self.assertEqual(len([name for name in lab.everything() if name.startswith(f"{place}/waies/{job}_")]), 1)
                 lab.unplug("SER")
 
     def test_log_level_and_backup_may_change_until_the_copy_is_done(self):
@@ -415,11 +394,11 @@ class Places(OutcomesCase):
         data = b"content" * 1000
         manifest = manifest_xml("SER", [blob_xml(f"lab/{n}", "\\a", data) for n in range(3)])
         for is_more in (True, False):
-            with self.subTest(is_more=is_more), Lab() as lab:
+            with self.subTest(is_more=is_more), self.lab() as lab:
                 source = make_tree(lab.root / "source", {"a": data})
                 drive = lab.foreign("SER", source, manifest=manifest)
                 lab.start()
-                lab.ctl("create", "live", "--store", "vault", *([] if is_more else ["--log-level", "Verbose",
+                lab.ctl("create", "live", "--store", lab.store, *([] if is_more else ["--log-level", "Verbose",
                                                                                     "--backup-manifest"]))
                 lab.ctl("add-drive", "live", "SER", "--key-file", lab.shelf / "SER.key", "--manifest", drive["manifest"],
                         "--manifest-hash", drive["manifest-hash"])
@@ -437,7 +416,7 @@ class Places(OutcomesCase):
                     self.assertEqual(len(lab.logs("live", kind)), 1 if is_more else 0, kind)
                     self.assertEqual(lab.drive("live", "SER", uri) != "", is_more, uri)
                 if is_more:
-                    verbose = expected_logs.read(self.place(lab.drive("live", "SER", "VerboseLogUri")))
+                    verbose = expected_logs.read(lab.file_of(lab.drive("live", "SER", "VerboseLogUri")))
                     self.assertEqual(len(verbose[1]), 3)
                     self.assertEqual(lab.logs("live", "manifest")[0].read_bytes(), manifest)
                 self.assertNotEqual(lab.ctl("update", "live", "--log-level", "Verbose", status=None)[2], 0,

@@ -18,8 +18,10 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 
 sys.path.insert(0, os.path.dirname(__file__))
+import expected_logs  # noqa: E402
 import make_drive  # noqa: E402
 
 MIB = 1024 * 1024
@@ -47,8 +49,12 @@ def seed():
 
 
 class Lab:
-    """`users`: names that exist for bus and drayd alone, in a mount namespace of theirs; their (uid, gid) are in
+    """Its store is a directory; what tests ask of a store is at the end, for labs with another one to say it their way.
+
+    `users`: names that exist for bus and drayd alone, in a mount namespace of theirs; their (uid, gid) are in
     self.users. `dray-transfer` gets the group of `dray`. Takes root."""
+
+    store = "vault"
 
     def __init__(self, transfers=4, hand_back="unplug", extra="", sources="[images]", users=()):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="dray-lab.", dir="/var/tmp"))
@@ -292,7 +298,7 @@ class Lab:
                 "manifest-hash": hashlib.md5(manifest).hexdigest().upper(), "expected": expected}
 
     def create(self, job, drives, ship=True):
-        self.ctl("create", job, "--type", "import", "--store", "vault")
+        self.ctl("create", job, "--type", "import", "--store", self.store)
         for drive in drives:
             self.ctl("add-drive", job, drive["serial"], "--key-file", self.shelf / f"{drive['serial']}.key",
                      "--manifest", drive["manifest"], "--manifest-hash", drive["manifest-hash"])
@@ -310,6 +316,56 @@ class Lab:
 
     def unplug(self, serial):
         os.rename(self.drives / f"{serial}.img", self.shelf / f"{serial}.img")
+
+    # -- the store
+
+    def blobs(self):
+        """{container/name: content} of all that is visible, logs left out; read as a person would: from the
+        directory tree."""
+        return {name: data for name, data in self.everything().items() if not name.startswith("waimportexport/")}
+
+    def everything(self):
+        """With the logs."""
+        found = {}
+        for path in self.vault.rglob("*"):
+            relative = path.relative_to(self.vault).as_posix()
+            if path.is_file() and not relative.startswith(".dray/"):
+                found[relative] = path.read_bytes()
+        return found
+
+    def logs(self, job, kind="error"):
+        return sorted((self.vault / "waimportexport" / "waies").glob(f"{job}_*_{kind}.xml"))
+
+    def side(self):
+        """{container/name: (type, metadata, properties)} of what the store keeps beside the content."""
+        return expected_logs.side_of(self.vault)
+
+    def path_of(self, uri):
+        """container/name of what drayd says is there."""
+        return self.file_of(uri).relative_to(self.vault).as_posix()
+
+    def file_of(self, uri):
+        """A file with that content."""
+        address = urllib.parse.urlparse(uri)
+        assert address.scheme == "file", uri
+        return pathlib.Path(urllib.parse.unquote(address.path))
+
+    def leftovers(self):
+        """What lies in the store and is no blob."""
+        return sorted(path.name for path in (self.vault / ".dray" / "uploads").iterdir())
+
+    @contextlib.contextmanager
+    def forbidden(self, name):
+        """A container that the store lets nobody into, while this lasts."""
+        container = self.vault / name
+        container.mkdir()
+        if os.getuid() == 0:
+            os.chown(container, UID, UID)
+        os.chmod(container, 0)
+        try:
+            yield
+        finally:
+            os.chmod(container, 0o755)
 
     @contextlib.contextmanager
     def held_store(self):
@@ -333,21 +389,6 @@ class Lab:
             yield let_go
         finally:
             let_go()
-
-    # -- the store
-
-    def blobs(self):
-        """{container/name: content} of all that is visible, logs left out; read as a person would: from the
-        directory tree."""
-        found = {}
-        for path in self.vault.rglob("*"):
-            relative = path.relative_to(self.vault).as_posix()
-            if path.is_file() and not relative.startswith((".dray/", "waimportexport/")):
-                found[relative] = path.read_bytes()
-        return found
-
-    def logs(self, job, kind="error"):
-        return sorted((self.vault / "waimportexport" / "waies").glob(f"{job}_*_{kind}.xml"))
 
 
 def encode(name):

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -61,6 +62,9 @@ struct Piece {
     Md5Hash md5{};
     /// `length` bytes for put(); finish() does not look at it.
     std::span<const std::byte> content;
+    /// CRC-64/NVME of `content`, for who would have to compute a hash only to give one; never beside an md5. Only where the
+    /// store takes_crc64(), and `content` then lies in memory that nobody else writes to.
+    std::optional<std::uint64_t> crc64{};
 };
 
 struct CreateOptions {
@@ -131,6 +135,9 @@ public:
     /// Whether a piece's md5 costs nothing here, because the far end looks at it (a service does, as Content-MD5). Else
     /// the store hashes all content once more for it: who has verified what nobody else can change leaves it out.
     virtual bool checks_at_far_end() const { return false; }
+    /// Whether a piece may come with its crc64 in place of an md5: the far end looks at it, too. May change; a store that
+    /// was given one all the same finds a way of its own.
+    virtual bool takes_crc64() const { return false; }
 
     /// Whether the store can be used now, at the price of one cheap request. Unreachable, Denied, NotFound with
     /// one sentence that says what is wrong and how to mend it.

@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "config/reader.hpp"
+#include "config/store_loader.hpp"
 #include "daemon/base/file.hpp"
 
 namespace dray {
@@ -16,20 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMaxStores = 64;
-constexpr std::size_t kMaxStoreName = 63;
 constexpr Microseconds kShortest = std::chrono::minutes(1);
 constexpr Microseconds kLongest = std::chrono::days(3650);
-
-bool is_store_name(std::string_view name) {
-    const auto is_letter_or_digit = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    };
-    return !name.empty() && name.size() <= kMaxStoreName && is_letter_or_digit(name.front()) &&
-           std::ranges::all_of(name, [&](char c) {
-               return is_letter_or_digit(c) || c == '-' || c == '_' || c == '.';
-           });
-}
 
 void read_devices(ConfigSection section, DevicesConfig& devices) {
     if (const auto sources = section.read_list("sources", {"udev", "images"})) {
@@ -49,53 +37,6 @@ void read_drives(ConfigSection section, DrivesConfig& drives) {
     // Below, no drive of today's tools unlocks; above, one drive could take the machine.
     section.read_bytes("unlock-memory", drives.unlock_memory, 64 * kMiB, 64 * kGiB);
     section.finish();
-}
-
-void read_store(ConfigReader& reader, const ConfigValue& value,
-                std::map<std::string, StoreConfig>& stores) {
-    const std::string path = "stores." + value.key;
-    if (!is_store_name(value.key)) {
-        reader.mistake(value, "stores",
-                       in_quotes(value.key) +
-                           " is not a store name: up to 63 letters, digits, dots, "
-                           "dashes and underscores, a letter or digit first");
-        return;
-    }
-    if (value.kind != ConfigValue::Kind::Map) {
-        reader.mistake(value, path,
-                       "must have keys, as in {type: directory, path: /srv/dray/vault}");
-        return;
-    }
-    StoreConfig store;
-    store.name = value.key;
-    ConfigSection section(reader, &value, path);
-    section.require("type");
-    section.read_text("type", store.type);
-    if (store.type == "azure" || store.type == "s3") {
-        section.mistake(
-            "type",
-            fmt::format("store type \"{}\" is not in this version; use directory", store.type));
-        return;
-    }
-    if (!store.type.empty() && store.type != "directory")
-        section.mistake("type", in_quotes(store.type) + " is not a store type; use directory");
-    if (store.type != "directory")
-        return;  // its other keys mean nothing to us
-    section.require("path");
-    section.read_path("path", store.path);
-    section.refuse("encryption-key", "client-side encryption is not in this version");
-    section.finish();
-    stores.emplace(store.name, std::move(store));
-}
-
-void read_stores(ConfigReader& reader, ConfigSection& root,
-                 std::map<std::string, StoreConfig>& stores) {
-    const std::vector<const ConfigValue*> members = root.read_named("stores");
-    if (members.size() > kMaxStores)
-        root.mistake("stores", fmt::format("has {} stores; at most {} are possible", members.size(),
-                                           kMaxStores));
-    for (const ConfigValue* member : members)
-        read_store(reader, *member, stores);
 }
 
 void read_transfers(ConfigSection section, TransfersConfig& transfers) {
@@ -150,7 +91,6 @@ Config read_config(ConfigReader& reader, const ConfigValue& value) {
     read_devices(root.section("devices"), config.devices);
     read_drives(root.section("drives"), config.drives);
     read_stores(reader, root, config.stores);
-    root.refuse("keys", "client-side encryption is not in this version");
     read_transfers(root.section("transfers"), config.transfers);
     read_lifecycle(root.section("lifecycle"), config.lifecycle);
     read_small_sections(root, config);

@@ -99,8 +99,6 @@ public:
     bool has(const char* key) const { return value_ != nullptr && value_->find(key) != nullptr; }
     /// For rules of the caller's own, at the key's line.
     void mistake(const char* key, std::string_view sentence);
-    /// A key we know of but have nothing for yet: `sentence` is said if it has a value.
-    void refuse(const char* key, std::string_view sentence);
     void finish();
 
 private:
@@ -115,7 +113,10 @@ private:
     std::vector<std::string_view> asked_;
 };
 
-/// What somebody tells us, made fit for a message: cut, and with quotes around it.
+/// A key, a signature or a token, for all that one can see.
+bool looks_like_secret(std::string_view text);
+
+/// What somebody tells us, made fit for a message: cut, with quotes around it, and no secret.
 std::string in_quotes(std::string_view text);
 
 }  // namespace dray

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <systemd/sd-daemon.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -271,8 +272,11 @@ Result<std::unique_ptr<Service>> Service::create(Config config, const Clock& clo
     if (settle_users) {
         DRAY_LET(state->child_users, settle_users());
     }
-    if (const std::string problem = confine::file_system_problem(); !problem.empty())
-        log::warning("{}", problem);
+    const bool has_network = std::ranges::any_of(
+        state->config.stores, [](const auto& store) { return !store.second.azure.endpoint.empty(); });
+    for (const std::string& problem : {confine::file_system_problem(), has_network ? confine::port_problem() : ""})
+        if (!problem.empty())
+            log::warning("{}", problem);
     DRAY_TRY(state->open_catalog());
     DRAY_TRY(state->watch_signals());
     DRAY_TRY(state->start_engine());

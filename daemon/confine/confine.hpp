@@ -10,6 +10,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -40,6 +41,8 @@ std::string shut_file_system();
 /// What shut_file_system() and box_transfer() would miss on this machine, without shutting anything: drayd
 /// says it once, for all its children.
 std::string file_system_problem();
+/// The same of box_transfer()'s ports alone.
+std::string port_problem();
 
 /// For libcryptsetup on a copy of the header: files can be opened for reading, threads started. With
 /// `may_format` also written.
@@ -54,9 +57,12 @@ struct TransferBox {
     std::vector<std::string> read_directories;
     /// Files and directories below these can be read, made, changed, renamed and removed.
     std::vector<std::string> write_directories;
+    /// Unless empty there may be connections to TCP ports with these numbers (kernels before 6.7: to any), and host
+    /// names can be looked up.
+    std::vector<std::uint16_t> connect_ports;
 };
 
-/// For dray-transfer: threads, files below the named directories, no sockets but those it has, no
+/// For dray-transfer: threads, files below the named directories, no sockets but those it has or connects, no
 /// programs. Calls outside its list are refused with EPERM: its libraries ask for more than they need
 /// and cope without. The answer is as shut_file_system()'s. NotFound: a directory is not there.
 Result<std::string> box_transfer(const TransferBox& box);

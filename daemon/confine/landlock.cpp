@@ -26,6 +26,15 @@ constexpr std::uint64_t kMakeRegular = 1U << 8;
 constexpr std::uint64_t kRefer = 1U << 13;
 constexpr std::uint64_t kTruncate = 1U << 14;
 
+constexpr std::uint64_t kBindTcp = 1U << 0;
+constexpr std::uint64_t kConnectTcp = 1U << 1;
+constexpr int kPortRule = 2;
+
+struct PortAttributes {
+    std::uint64_t access;
+    std::uint64_t port;
+};
+
 constexpr std::uint64_t kReadAccess = kReadFile | kReadDirectory;
 constexpr std::uint64_t kWriteAccess = kReadAccess | kWriteFile | kRemoveDirectory | kRemoveFile |
                                        kMakeDirectory | kMakeRegular | kRefer | kTruncate;
@@ -44,7 +53,7 @@ Attributes everything(long version) {
     if (version >= 3)
         all.file_system |= kTruncate;
     if (version >= 4)
-        all.network = 3;  // binding and connecting TCP sockets
+        all.network = kBindTcp | kConnectTcp;
     if (version >= 5)
         all.file_system |= 1U << 15;  // ioctl on devices opened from now on
     if (version >= 6)
@@ -54,7 +63,7 @@ Attributes everything(long version) {
 
 struct Ruleset {
     FileDescriptor ruleset;
-    std::uint64_t handled = 0;
+    Attributes handled{};
     /// Why there is none, or empty.
     std::string problem;
 };
@@ -63,16 +72,25 @@ Ruleset make_ruleset() {
     const long version =
         syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (version < 1)
-        return {{}, 0, "this kernel has no Landlock; files are kept from the process by its user alone"};
+        return {{}, {}, "this kernel has no Landlock; files are kept from the process by its user alone"};
     const Attributes attributes = everything(version);
     // Older kernels know a shorter structure.
     const std::size_t size = version >= 6 ? 24 : version >= 4 ? 16 : 8;
     FileDescriptor ruleset(
         static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, size, 0)));
     if (!ruleset)
-        return {{}, 0, "Landlock refuses its rules (" + errno_text(errno) +
+        return {{}, {}, "Landlock refuses its rules (" + errno_text(errno) +
                            "); files are kept from the process by its user alone"};
-    return {std::move(ruleset), attributes.file_system, ""};
+    return {std::move(ruleset), attributes, ""};
+}
+
+std::uint64_t access_of(LandlockAccess access) {
+    switch (access) {
+        case LandlockAccess::ReadFiles: return kReadFile;
+        case LandlockAccess::Read: return kReadAccess;
+        case LandlockAccess::ReadWrite: return kWriteAccess;
+    }
+    return 0;
 }
 
 Result<void> add_rule(int ruleset, const LandlockRule& rule, std::uint64_t handled) {
@@ -82,21 +100,32 @@ Result<void> add_rule(int ruleset, const LandlockRule& rule, std::uint64_t handl
         return fail_errno(errno, "cannot open {}", rule.directory);
     landlock_path_beneath_attr attributes{};
     attributes.allowed_access =
-        handled & (rule.access == LandlockAccess::Read ? kReadAccess : kWriteAccess);
+        handled & access_of(rule.access);
     attributes.parent_fd = directory.get();
     if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &attributes, 0) != 0)
         return fail_errno(errno, "cannot allow {} in the box", rule.directory);
     return {};
 }
 
+Result<void> add_port(int ruleset, std::uint16_t port) {
+    const PortAttributes attributes{kConnectTcp, port};
+    if (syscall(SYS_landlock_add_rule, ruleset, kPortRule, &attributes, 0) != 0)
+        return fail_errno(errno, "cannot allow port {} in the box", port);
+    return {};
+}
+
 }  // namespace
 
-Result<std::string> restrict_file_system(const std::vector<LandlockRule>& rules) {
+Result<std::string> restrict_file_system(const std::vector<LandlockRule>& rules,
+                                         const std::vector<std::uint16_t>& ports) {
     const Ruleset made = make_ruleset();
     if (!made.problem.empty())
         return made.problem;
     for (const LandlockRule& rule : rules)
-        DRAY_TRY(add_rule(made.ruleset.get(), rule, made.handled));
+        DRAY_TRY(add_rule(made.ruleset.get(), rule, made.handled.file_system));
+    if (made.handled.network != 0)
+        for (const std::uint16_t port : ports)
+            DRAY_TRY(add_port(made.ruleset.get(), port));
     if (syscall(SYS_landlock_restrict_self, made.ruleset.get(), 0) != 0)
         return "Landlock cannot be switched on (" + errno_text(errno) +
                "); files are kept from the process by its user alone";
@@ -104,6 +133,13 @@ Result<std::string> restrict_file_system(const std::vector<LandlockRule>& rules)
 }
 
 std::string file_system_problem() { return make_ruleset().problem; }
+
+std::string port_problem() {
+    const Ruleset made = make_ruleset();
+    if (!made.problem.empty() || made.handled.network != 0)
+        return {};  // with no Landlock at all that is said already
+    return "this kernel's Landlock knows no ports; dray-transfer could connect to others than its store's";
+}
 
 std::string shut_file_system() {
     Result<std::string> warning = restrict_file_system({});

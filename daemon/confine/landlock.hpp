@@ -11,15 +11,16 @@
 
 namespace dray::confine {
 
-enum class LandlockAccess { Read, ReadWrite };
+enum class LandlockAccess { ReadFiles, Read, ReadWrite };
 
 struct LandlockRule {
     std::string directory;
     LandlockAccess access = LandlockAccess::Read;
 };
 
-/// Refuses everything Landlock knows but what the rules grant below their directories. The answer is
+/// Refuses everything Landlock knows but what the rules grant below their directories, and connecting to `ports`. The answer is
 /// empty, or one sentence about what this kernel cannot refuse. NotFound and the like: a rule's directory cannot be opened.
-Result<std::string> restrict_file_system(const std::vector<LandlockRule>& rules);
+Result<std::string> restrict_file_system(const std::vector<LandlockRule>& rules,
+                                         const std::vector<std::uint16_t>& ports = {});
 
 }  // namespace dray::confine

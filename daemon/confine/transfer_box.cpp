@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,7 +14,26 @@
 namespace dray::confine {
 namespace {
 
-Result<void> install_list() {
+constexpr std::uint16_t kDnsPort = 53;
+
+/// Where the C library finds out how names are looked up. Directories, because resolv.conf is replaced by renaming and
+/// is often a link into one of the others.
+constexpr const char* kResolverDirectories[] = {"/etc", "/run/systemd/resolve", "/run/NetworkManager",
+                                                "/run/resolvconf"};
+
+/// Sockets that connect. None of them can be bound or listened on.
+void allow_connecting(SyscallFilter& filter) {
+    // Compared as 64 bits: whoever puts something into the upper half gets nothing.
+    for (const int family : {AF_UNIX, AF_INET, AF_INET6})
+        filter.allow_if(SCMP_SYS(socket), {0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(family), 0});
+    for (const int family : {0, 3, 4, 5, 6, 7, 8, 9})
+        filter.refuse_if(SCMP_SYS(socket), {0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(family), 0}, EAFNOSUPPORT);
+    filter.refuse_if(SCMP_SYS(socket), {0, SCMP_CMP_GT, AF_INET6, 0}, EAFNOSUPPORT);
+    filter.allow({SCMP_SYS(connect)});
+    filter.allow_if(SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, FIONREAD, 0});
+}
+
+Result<void> install_list(bool may_connect) {
     SyscallFilter filter(SCMP_ACT_ERRNO(EPERM));
     filter.allow_threads();
     filter.allow({SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(brk), SCMP_SYS(mlock),
@@ -39,8 +60,7 @@ Result<void> install_list() {
                   SCMP_SYS(linkat), SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2),
                   SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(mkdir), SCMP_SYS(mkdirat), SCMP_SYS(rmdir),
                   SCMP_SYS(utimensat), SCMP_SYS(getcwd), SCMP_SYS(umask)});
-    // Waiting and talking over sockets that exist already. A store behind a network will need socket,
-    // connect and what goes with them; the directory store does not, so they are not here.
+    // Waiting and talking over sockets that exist already.
     filter.allow({SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(select), SCMP_SYS(pselect6),
                   SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait),
                   SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2), SCMP_SYS(eventfd2),
@@ -49,6 +69,8 @@ Result<void> install_list() {
                   SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(sendmmsg), SCMP_SYS(recvmmsg),
                   SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
                   SCMP_SYS(shutdown), SCMP_SYS(socketpair)});
+    if (may_connect)
+        allow_connecting(filter);
     // The process itself, and the time.
     filter.allow({SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigtimedwait),
                   SCMP_SYS(sigaltstack), SCMP_SYS(exit_group), SCMP_SYS(getpid),
@@ -71,8 +93,16 @@ Result<std::string> box_transfer(const TransferBox& box) {
         rules.push_back({directory, LandlockAccess::Read});
     for (const std::string& directory : box.write_directories)
         rules.push_back({directory, LandlockAccess::ReadWrite});
-    DRAY_LET(std::string warning, restrict_file_system(rules));
-    DRAY_TRY(install_list());
+    std::vector<std::uint16_t> ports = box.connect_ports;
+    const bool may_connect = !ports.empty();
+    if (may_connect) {
+        ports.push_back(kDnsPort);  // for answers that are too long for UDP
+        for (const char* directory : kResolverDirectories)
+            if (access(directory, X_OK) == 0)
+                rules.push_back({directory, LandlockAccess::ReadFiles});
+    }
+    DRAY_LET(std::string warning, restrict_file_system(rules, ports));
+    DRAY_TRY(install_list(may_connect));
     return warning;
 }
 

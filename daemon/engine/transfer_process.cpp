@@ -157,7 +157,13 @@ Result<std::unique_ptr<TransferProcess>> TransferProcess::start(EventLoop& loop,
     DRAY_TRY(process->spawn_transfer(start, engine_pair.second.take(), std::move(drive_end)));
     process->readable_ = loop.watch(process->socket_.fd(), EPOLLIN,
                                     [self = process.get()](std::uint32_t) { self->read_messages(); });
-    process->send(start.task);
+    start.task.has_credential = static_cast<bool>(start.credential);
+    start.task.has_encryption_key = static_cast<bool>(start.encryption_key);
+    std::vector<int> secrets;
+    for (const FileDescriptor* memfd : {&start.credential, &start.encryption_key})
+        if (*memfd)
+            secrets.push_back(memfd->get());
+    process->send_with(start.task, secrets);
     return process;
 }
 
@@ -185,9 +191,13 @@ Result<void> TransferProcess::spawn_drive(const Start& start, FileDescriptor end
     return {};
 }
 
-void TransferProcess::send(const transfer::ToTransfer& message) {
+void TransferProcess::send(const transfer::ToTransfer& message) { send_with(message, {}); }
+
+void TransferProcess::renew_credential(int memfd) { send_with(transfer::Credential{}, {&memfd, 1}); }
+
+void TransferProcess::send_with(const transfer::ToTransfer& message, std::span<const int> descriptors) {
     // A transfer that does not read its few messages is stuck; its end, not our waiting, settles that.
-    if (Result<void> sent = socket_.try_send(transfer::encode(message)); !sent)
+    if (Result<void> sent = socket_.try_send(transfer::encode(message), descriptors); !sent)
         log::debug("a message to a transfer was dropped: {}", sent.error().text());
 }
 

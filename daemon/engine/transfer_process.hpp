@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "daemon/base/file_descriptor.hpp"
@@ -31,6 +32,8 @@ public:
 
     /// Never blocks; what cannot be sent is dropped with the pair's end in sight.
     virtual void send(const transfer::ToTransfer& message) = 0;
+    /// Credential with that memfd. Otherwise as send().
+    virtual void renew_credential(int memfd) = 0;
     /// SIGKILL to both. ended() follows when the kernel lets go of them.
     virtual void kill() = 0;
 };
@@ -54,7 +57,11 @@ public:
     struct Start {
         /// Directory of the programs.
         std::string programs;
+        /// Which memfds come beside it is filled in from what is there.
         transfer::Task task;
+        /// The store's, sealed memfds; empty for stores that have none.
+        FileDescriptor credential;
+        FileDescriptor encryption_key;
         /// Without them the children keep drayd's uid.
         std::optional<ChildUsers> users;
         /// Neither for tasks without a drive.
@@ -75,12 +82,14 @@ public:
     ~TransferProcess() override;
 
     void send(const transfer::ToTransfer& message) override;
+    void renew_credential(int memfd) override;
     void kill() override;
 
 private:
     explicit TransferProcess(EventLoop& loop, Callbacks callbacks);
     Result<void> spawn_transfer(const Start& start, FileDescriptor engine_end, FileDescriptor drive_end);
     Result<void> spawn_drive(const Start& start, FileDescriptor end);
+    void send_with(const transfer::ToTransfer& message, std::span<const int> descriptors);
     void read_messages();
     void child_ended(pid_t& pid);
 

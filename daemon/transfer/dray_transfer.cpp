@@ -20,9 +20,11 @@
 
 #include "daemon/base/file.hpp"
 #include "daemon/base/log.hpp"
+#include "daemon/base/memfd.hpp"
 #include "daemon/base/overloaded.hpp"
 #include "daemon/confine/confine.hpp"
 #include "daemon/transfer/group_access.hpp"
+#include "daemon/transfer/network.hpp"
 #include "daemon/transfer/tasks.hpp"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -68,8 +70,24 @@ Result<std::string> read_boot_id() {
     return boot_id;
 }
 
-Result<std::string> shut_in(const Task& task) {
+/// From the memfds beside the task.
+Result<store::StoreAccess> read_secrets(const Task& task, std::span<const FileDescriptor> memfds) {
+    store::StoreAccess access;
+    if (task.has_credential) {
+        DRAY_LET(SecretBytes secret, read_sealed_memfd(memfds.front().get(), kMaxKeyBytes));
+        access.credential = std::make_shared<store::Credential>(std::move(secret));
+    }
+    if (task.has_encryption_key) {
+        DRAY_LET(SecretBytes secret, read_sealed_memfd(memfds.back().get(), kMaxKeyBytes));
+        access.encryption_key = std::make_shared<const SecretBytes>(std::move(secret));
+    }
+    return access;
+}
+
+Result<std::string> shut_in(const Task& task, const std::optional<Peer>& peer) {
     confine::TransferBox box;
+    if (peer)
+        box.connect_ports.push_back(peer->port);
     struct stat status {};
     // A directory that is not there is the store's to complain about.
     for (const std::string& directory : {task.directory, task.store.path})
@@ -81,12 +99,13 @@ Result<std::string> shut_in(const Task& task) {
 /// The task on its thread, and the main thread's talk with drayd until it is done.
 class Conversation {
 public:
-    Conversation(const Task& task, EngineLink& engine, std::string boot_id, std::optional<drive::Client> drive)
+    Conversation(const Task& task, EngineLink& engine, std::string boot_id, store::StoreAccess access,
+                 std::optional<drive::Client> drive)
         : task_(task),
           engine_(engine),
           drive_(std::move(drive)),
           done_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-          around_{task_, engine_, control_, progress_, clock_, std::move(boot_id)} {
+          around_{task_, engine_, control_, progress_, clock_, std::move(boot_id), std::move(access)} {
         if (task_.is_draining)
             control_.drain(task_.drain);
     }
@@ -129,16 +148,24 @@ private:
     }
 
     void listen() {
-        const Result<ToTransfer> message = engine_.receive();
+        const Result<Received> received = engine_.receive();
         // Without drayd nobody may go on writing (rules.md 9). The journal stands any end.
-        if (!message)
+        if (!received)
             give_up();
         std::visit(Overloaded{[](const Task&) { give_up(); },
                               [&](const UnlockGranted&) { control_.grant_unlock(); },
                               [&](const Drain& drain) { control_.drain(drain.mode); },
                               [&](const Stop&) { stop(); },
-                              [&](const Logs& logs) { control_.set_logs(logs); }},
-                   *message);
+                              [&](const Logs& logs) { control_.set_logs(logs); },
+                              [&](const Credential&) { renew(received->descriptors.front()); }},
+                   received->message);
+    }
+
+    void renew(const FileDescriptor& memfd) {
+        Result<SecretBytes> secret = read_sealed_memfd(memfd.get(), kMaxKeyBytes);
+        if (!secret || !around_.access.credential)
+            give_up();
+        around_.access.credential->renew(*std::move(secret));
     }
 
     void stop() {
@@ -182,13 +209,22 @@ Result<void> run(std::span<char* const> arguments) {
     prepare();
     // All of this is drayd's own; nothing of a drive is read before the rights are gone.
     EngineLink engine{MessageSocket(FileDescriptor(kEngineFd))};
-    DRAY_LET(const ToTransfer first, engine.receive());
-    const auto* task = std::get_if<Task>(&first);
+    DRAY_LET(const Received first, engine.receive());
+    const auto* task = std::get_if<Task>(&first.message);
     if (task == nullptr)
         return fail(ErrorKind::Corrupt, "drayd did not begin with a task");
+    DRAY_LET(store::StoreAccess access, read_secrets(*task, first.descriptors));
+    const Result<std::optional<Peer>> peer = peer_of(task->store);
+    Result<std::string> certificates = peer ? read_certificates(task->store) : fail(peer.error());
+    if (!certificates) {
+        engine.send(faulted(certificates.error()));
+        return {};
+    }
+    access.certificates = *std::move(certificates);
     if (user)
         hand_files_over(*task, engine);
     DRAY_TRY(confine::drop_privileges(user));
+    DRAY_TRY(warm_up(*peer));
     set_file_mode_mask(user.has_value(), {task->directory, task->store.path});
     DRAY_LET(std::string boot_id, read_boot_id());
     std::optional<drive::Client> drive;
@@ -201,10 +237,10 @@ Result<void> run(std::span<char* const> arguments) {
     }
     // What the kernel cannot do, drayd has said once for all of us.
     const std::string known = confine::file_system_problem();
-    DRAY_LET(const std::string warning, shut_in(*task));
+    DRAY_LET(const std::string warning, shut_in(*task, *peer));
     if (warning != known)
         engine.warn(warning);
-    return Conversation(*task, engine, std::move(boot_id), std::move(drive)).run();
+    return Conversation(*task, engine, std::move(boot_id), std::move(access), std::move(drive)).run();
 }
 
 }  // namespace

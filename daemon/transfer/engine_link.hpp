@@ -6,11 +6,17 @@
 
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "daemon/base/message_socket.hpp"
 #include "daemon/transfer/protocol.hpp"
 
 namespace dray::transfer {
+
+struct Received {
+    ToTransfer message;
+    std::vector<FileDescriptor> descriptors;
+};
 
 class EngineLink {
 public:
@@ -24,9 +30,14 @@ public:
     void warn(std::string text) { send(Note{true, std::move(text)}); }
 
     /// For one thread. Gone: drayd has ended or closed.
-    Result<ToTransfer> receive() {
-        DRAY_LET(const Message message, socket_.receive());
-        return decode_to_transfer(message.bytes);
+    /// Corrupt: no message, or not with the descriptors that belong to it.
+    Result<Received> receive() {
+        DRAY_LET(Message message, socket_.receive());
+        DRAY_LET(ToTransfer decoded, decode_to_transfer(message.bytes));
+        if (message.descriptors.size() != descriptors_beside(decoded))
+            return fail(ErrorKind::Corrupt, "a message from drayd came with {} descriptors in place of {}",
+                        message.descriptors.size(), descriptors_beside(decoded));
+        return Received{std::move(decoded), std::move(message.descriptors)};
     }
     int fd() const { return socket_.fd(); }
 

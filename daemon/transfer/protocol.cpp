@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/transfer/protocol.hpp"
 
+#include <array>
 #include <utility>
 
 #include "daemon/base/overloaded.hpp"
@@ -10,13 +11,14 @@ namespace dray::transfer {
 namespace {
 
 // The first byte of a message; FORMAT.md lists them.
-enum class ToTag : std::uint8_t { Task = 1, UnlockGranted, Drain, Stop, Logs };
+enum class ToTag : std::uint8_t { Task = 1, UnlockGranted, Drain, Stop, Logs, Credential };
 enum class FromTag : std::uint8_t { UnlockWanted = 65, Unlocked, Progress, Note, Report };
 
 constexpr std::size_t kMaxText = 4096;
 constexpr std::uint8_t kErrorKinds = static_cast<std::uint8_t>(ErrorKind::Internal) + 1;
 constexpr std::uint8_t kTaskKinds = static_cast<std::uint8_t>(TaskKind::CheckStore) + 1;
 constexpr std::uint8_t kDrainModes = static_cast<std::uint8_t>(DrainMode::Piece) + 1;
+constexpr std::uint8_t kCredentialKinds = static_cast<std::uint8_t>(CredentialKind::Token) + 1;
 constexpr std::uint8_t kEndings = static_cast<std::uint8_t>(Ending::Cancelled) + 1;
 
 template <typename Enum>
@@ -41,12 +43,51 @@ Counters take_counters(WireReader& in) {
     return counters;
 }
 
+/// The texts of a store in the order of the message.
+template <typename Config>
+auto texts_of(Config& store) {
+    return std::array{&store.name,
+                      &store.type,
+                      &store.path,
+                      &store.azure.endpoint,
+                      &store.azure.account,
+                      &store.azure.credential,
+                      &store.azure.ca_file,
+                      &store.azure.proxy,
+                      &store.azure.api_version,
+                      &store.encryption.key,
+                      &store.encryption.algorithm,
+                      &store.encryption.credential};
+}
+
+void put(WireWriter& out, const StoreConfig& store) {
+    for (const std::string* text : texts_of(store))
+        put_text(out, *text);
+    put_enum(out, store.azure.credential_kind);
+    out.boolean(store.azure.allow_http);
+    for (const Microseconds time : {store.azure.connect_timeout, store.azure.stall_timeout, store.azure.outage})
+        out.u64(static_cast<std::uint64_t>(time.count()));
+}
+
+StoreConfig take_store(WireReader& in) {
+    StoreConfig store;
+    for (std::string* text : texts_of(store))
+        *text = in.text(kMaxText);
+    store.azure.credential_kind = in.enumerator<CredentialKind>(kCredentialKinds);
+    store.azure.allow_http = in.boolean();
+    for (Microseconds* time : {&store.azure.connect_timeout, &store.azure.stall_timeout, &store.azure.outage})
+        *time = Microseconds(static_cast<std::int64_t>(in.u64()));
+    return store;
+}
+
 void put(WireWriter& out, const Task& task) {
     put_enum(out, task.kind);
-    for (const std::string* text : {&task.job, &task.serial, &task.store.name, &task.store.type, &task.store.path,
-                                    &task.store_identity, &task.manifest, &task.manifest_hash, &task.volume_id,
-                                    &task.diagnostics_path, &task.directory, &task.status})
+    for (const std::string* text : {&task.job, &task.serial, &task.store_identity, &task.manifest, &task.manifest_hash,
+                                    &task.volume_id, &task.diagnostics_path, &task.directory, &task.status})
         put_text(out, *text);
+    put(out, task.store);
+    out.boolean(task.has_credential);
+    out.boolean(task.has_encryption_key);
     out.boolean(task.is_verbose_log);
     out.boolean(task.backup_manifest);
     out.u64(task.ring);
@@ -60,10 +101,12 @@ void put(WireWriter& out, const Task& task) {
 Task take_task(WireReader& in) {
     Task task;
     task.kind = in.enumerator<TaskKind>(kTaskKinds);
-    for (std::string* text : {&task.job, &task.serial, &task.store.name, &task.store.type, &task.store.path,
-                              &task.store_identity, &task.manifest, &task.manifest_hash, &task.volume_id,
-                              &task.diagnostics_path, &task.directory, &task.status})
+    for (std::string* text : {&task.job, &task.serial, &task.store_identity, &task.manifest, &task.manifest_hash,
+                              &task.volume_id, &task.diagnostics_path, &task.directory, &task.status})
         *text = in.text(kMaxText);
+    task.store = take_store(in);
+    task.has_credential = in.boolean();
+    task.has_encryption_key = in.boolean();
     task.is_verbose_log = in.boolean();
     task.backup_manifest = in.boolean();
     task.ring = in.u64();
@@ -103,6 +146,7 @@ ToTransfer take_to(WireReader& in) {
         case ToTag::UnlockGranted: return UnlockGranted{};
         case ToTag::Drain: return Drain{in.enumerator<DrainMode>(kDrainModes)};
         case ToTag::Stop: return Stop{};
+        case ToTag::Credential: return Credential{};
         case ToTag::Logs: {
             Logs logs;
             logs.is_verbose = in.boolean();
@@ -147,6 +191,12 @@ FromTransfer take_from(WireReader& in) {
 
 }  // namespace
 
+std::size_t descriptors_beside(const ToTransfer& message) {
+    if (const auto* task = std::get_if<Task>(&message))
+        return static_cast<std::size_t>(task->has_credential) + static_cast<std::size_t>(task->has_encryption_key);
+    return std::holds_alternative<Credential>(message) ? 1 : 0;
+}
+
 std::vector<std::byte> encode(const ToTransfer& message) {
     WireWriter out;
     std::visit(Overloaded{
@@ -160,6 +210,7 @@ std::vector<std::byte> encode(const ToTransfer& message) {
                        put_enum(out, drain.mode);
                    },
                    [&](const Stop&) { put_enum(out, ToTag::Stop); },
+                   [&](const Credential&) { put_enum(out, ToTag::Credential); },
                    [&](const Logs& logs) {
                        put_enum(out, ToTag::Logs);
                        out.boolean(logs.is_verbose);

@@ -3,7 +3,7 @@
 // What drayd and dray-transfer say to each other over a SEQPACKET pair. Schema and limits: FORMAT.md.
 //
 // dray-transfer is started with descriptor 3 its socket to drayd and 4 its socket to dray-drive (absent
-// for tasks without a drive). The first message is Task; credentials travel beside it as sealed memfds.
+// for tasks without a drive). The first message is Task; the store's secrets travel beside it as sealed memfds.
 // It ends after it has sent Report, or when its socket to drayd closes.
 #pragma once
 
@@ -39,6 +39,9 @@ struct Task {
     std::string job;
     std::string serial;
     StoreConfig store;
+    /// Which memfds come beside the message, in this order: the store's credential, the key of its encryption.
+    bool has_credential = false;
+    bool has_encryption_key = false;
     /// What the store said of itself when it was last used; "" the first time.
     std::string store_identity;
     std::string manifest;
@@ -74,8 +77,13 @@ struct Logs {
 };
 /// Checkpoint and leave within a few seconds; the journal knows where to go on.
 struct Stop {};
+/// The store's credential as it is from now on, in one memfd beside the message.
+struct Credential {};
 
-using ToTransfer = std::variant<Task, UnlockGranted, Drain, Stop, Logs>;
+using ToTransfer = std::variant<Task, UnlockGranted, Drain, Stop, Logs, Credential>;
+
+/// How many descriptors come beside a message.
+std::size_t descriptors_beside(const ToTransfer& message);
 
 /// Ready to unlock; waits for UnlockGranted.
 struct UnlockWanted {

@@ -16,22 +16,14 @@
 #include "daemon/transfer/journal.hpp"
 #include "daemon/transfer/reports.hpp"
 #include "daemon/transfer/spool.hpp"
-#include "drivers/store/store_list.hpp"
 
 namespace dray::transfer {
 namespace {
 
-Report faulted(const Error& error) {
-    Report report;
-    report.ending = Ending::Faulted;
-    report.kind = error.kind();
-    report.message = error.text();
-    return report;
-}
-
 store::StoreAccess access_of(const Surroundings& around) {
-    store::StoreAccess access;
+    store::StoreAccess access = around.access;
     access.known_identity = around.task.store_identity;
+    access.tell = [&engine = around.engine](const std::string& line) { engine.warn(line); };
     return access;
 }
 
@@ -290,6 +282,14 @@ Result<void> throw_one_away(const Upload& upload, const BlobName& name, store::B
 }
 
 }  // namespace
+
+Report faulted(const Error& error) {
+    Report report;
+    report.ending = Ending::Faulted;
+    report.kind = error.kind();
+    report.message = error.text();
+    return report;
+}
 
 Result<void> throw_away(const std::vector<Upload>& uploads, store::BlobStore& store) {
     for (const Upload& upload : uploads) {

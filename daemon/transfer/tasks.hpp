@@ -14,6 +14,7 @@
 #include "daemon/transfer/journal.hpp"
 #include "daemon/transfer/protocol.hpp"
 #include "drivers/store/blob_store.hpp"
+#include "drivers/store/store_list.hpp"
 
 namespace dray::transfer {
 
@@ -26,7 +27,12 @@ struct Surroundings {
     const Clock& clock;
     /// Of the running kernel; journals are bound to it.
     std::string boot_id;
+    /// Secrets and certificates; the rest of it is the tasks' own.
+    store::StoreAccess access;
 };
+
+/// The site can mend it.
+Report faulted(const Error& error);
 
 /// Copies the drive behind `drive`, whose ring is set up.
 Report run_import(const Surroundings& around, drive::Client& drive);

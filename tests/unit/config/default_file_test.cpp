@@ -69,6 +69,28 @@ TEST(DefaultFile, ShowsEverySetting) {
     }
 }
 
+// They belong to stores, of which there is none by default.
+TEST(DefaultFile, TellsOfEveryOptionOfStoresAndKeys) {
+    const std::string text = text_of(kFolder / "dray.yaml");
+    const Result<Config> wrong = parse_config(
+        "keys: {k: {what: 1}}\nstores: {blue: {type: azure, what: 1}, vault: {type: directory, what: 1}}", "dray.yaml");
+    ASSERT_FALSE(wrong);
+    std::istringstream lines(wrong.error().text());
+    std::size_t options = 0;
+    for (std::string line; std::getline(lines, line);) {
+        const std::string mark = "known here: ";
+        const std::size_t found = line.find(mark);
+        if (found == std::string::npos)
+            continue;
+        std::istringstream words(line.substr(found + mark.size()));
+        for (std::string option; words >> option; ++options) {
+            option.erase(std::remove(option.begin(), option.end(), ','), option.end());
+            EXPECT_NE(text.find("  " + option), std::string::npos) << option << " is not in dray.yaml";
+        }
+    }
+    EXPECT_GE(options, 15U) << wrong.error().text();
+}
+
 TEST(ExampleFiles, AreAllValid) {
     int count = 0;
     for (const auto& entry : fs::directory_iterator(kFolder / "examples")) {

@@ -3,13 +3,17 @@
 // Each box in a process of its own: what it must allow, and what must kill.
 #include "daemon/confine/confine.hpp"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -176,7 +180,7 @@ TEST(TransferBox, ReachesItsDirectoriesAndNothingElse) {
     std::filesystem::create_directories(readable);
     std::filesystem::create_directories(writable);
     EXPECT_TRUE(succeeds([&] {
-        if (!drop_privileges() || !box_transfer({{readable}, {writable}}))
+        if (!drop_privileges() || !box_transfer({{readable}, {writable}, {}}))
             return false;
         const int made = open((writable + "/new").c_str(), O_RDWR | O_CREAT, 0600);
         return made >= 0 && write(made, "x", 1) == 1 && fsync(made) == 0 &&
@@ -187,8 +191,113 @@ TEST(TransferBox, ReachesItsDirectoriesAndNothingElse) {
                execl("/bin/true", "true", nullptr) < 0 && errno == EPERM;
     }));
     EXPECT_TRUE(succeeds([&] {
-        const Result<std::string> boxed = box_transfer({{directory / "none"}, {}});
+        const Result<std::string> boxed = box_transfer({{directory / "none"}, {}, {}});
         return !boxed && boxed.error().kind() == ErrorKind::NotFound;
+    }));
+}
+
+/// A server on a loopback port that takes connections by itself.
+class Listener {
+public:
+    Listener() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+        sockaddr_in address = at(0);
+        socklen_t size = sizeof address;
+        if (bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 && listen(fd_, 4) == 0 &&
+            getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0)
+            port_ = ntohs(address.sin_port);
+    }
+    ~Listener() { close(fd_); }
+    Listener(const Listener&) = delete;
+    Listener& operator=(const Listener&) = delete;
+    std::uint16_t port() const { return port_; }
+
+    static sockaddr_in at(std::uint16_t port) {
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(port);
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        return address;
+    }
+
+private:
+    int fd_;
+    std::uint16_t port_ = 0;
+};
+
+bool connects_to(std::uint16_t port) {
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const sockaddr_in address = Listener::at(port);
+    return fd >= 0 && connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
+long landlock_version() { return syscall(SYS_landlock_create_ruleset, nullptr, 0, 1U); }
+
+TEST(TransferBox, ConnectsToItsStoresPortAndToNoOther) {
+    const Listener store;
+    const Listener other;
+    ASSERT_NE(store.port(), 0);
+    ASSERT_NE(other.port(), 0);
+    EXPECT_TRUE(succeeds([&] {
+        return drop_privileges() && box_transfer({{}, {}, {store.port()}}) && connects_to(store.port());
+    }));
+    if (landlock_version() < 4) {
+        EXPECT_NE(port_problem(), "");
+        GTEST_SKIP() << "this kernel's Landlock knows no ports";
+    }
+    EXPECT_EQ(port_problem(), "");
+    EXPECT_TRUE(succeeds([&] {
+        return drop_privileges() && box_transfer({{}, {}, {store.port()}}) && !connects_to(other.port()) &&
+               errno == EACCES;
+    }));
+}
+
+TEST(TransferBox, WithoutANetworkNothingIsConnected) {
+    const Listener store;
+    EXPECT_TRUE(succeeds([&] {
+        return drop_privileges() && box_transfer({{}, {}, {}}) && !connects_to(store.port()) && errno == EPERM;
+    }));
+    // A socket that it had before does not help.
+    EXPECT_TRUE(succeeds([&] {
+        const int fd = socket(AF_INET, SOCK_STREAM, 0);
+        const sockaddr_in address = Listener::at(store.port());
+        return drop_privileges() && box_transfer({{}, {}, {}}) &&
+               connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 && errno == EPERM;
+    }));
+}
+
+TEST(TransferBox, ItsSocketsAreOfThreeFamiliesAndServeNobody) {
+    const auto boxed = [] { return drop_privileges() && box_transfer({{}, {}, {443}}); };
+    EXPECT_TRUE(succeeds([&] {
+        return boxed() && socket(AF_INET, SOCK_DGRAM, 0) >= 0 && socket(AF_UNIX, SOCK_STREAM, 0) >= 0 &&
+               (socket(AF_INET6, SOCK_STREAM, 0) >= 0 || errno == EAFNOSUPPORT);
+    }));
+    EXPECT_TRUE(succeeds([&] {
+        if (!boxed())
+            return false;
+        for (const int family : {0, AF_X25, AF_NETLINK, AF_PACKET, AF_ALG, AF_VSOCK, AF_BLUETOOTH, 255, -1})
+            if (socket(family, SOCK_RAW, 0) >= 0 || errno != EAFNOSUPPORT)
+                return false;
+        // The same numbers with something in the upper half, which the kernel does not look at.
+        return syscall(SYS_socket, (1L << 32) | AF_NETLINK, SOCK_RAW, 0L) < 0 && errno == EAFNOSUPPORT &&
+               syscall(SYS_socket, (1L << 32) | AF_INET, SOCK_STREAM, 0L) < 0 && errno == EAFNOSUPPORT;
+    }));
+    EXPECT_TRUE(succeeds([&] {
+        const Listener before;
+        if (!boxed())
+            return false;
+        const int fd = socket(AF_INET, SOCK_STREAM, 0);
+        const sockaddr_in address = Listener::at(0);
+        return bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 && errno == EPERM &&
+               listen(fd, 1) < 0 && errno == EPERM && accept4(fd, nullptr, nullptr, 0) < 0 && errno == EPERM;
+    }));
+}
+
+TEST(TransferBox, NamesAreLookedUpInIt) {
+    EXPECT_TRUE(succeeds([] {
+        addrinfo* found = nullptr;
+        return drop_privileges() && box_transfer({{}, {}, {443}}) && open("/etc/hosts", O_RDONLY) >= 0 &&
+               getaddrinfo("localhost", nullptr, nullptr, &found) == 0 && open("/etc/hosts", O_RDWR) < 0 &&
+               open("/usr/bin/env", O_RDONLY) < 0 && errno == EACCES;
     }));
 }
 

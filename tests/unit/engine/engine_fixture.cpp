@@ -5,14 +5,21 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "daemon/base/memfd.hpp"
+
 namespace dray::test {
 namespace {
+
+std::string content_of(int memfd) {
+    return std::string(read_sealed_memfd(memfd, kMaxKeyBytes).value().text());
+}
 
 class FakeLink : public TransferLink {
 public:
     explicit FakeLink(std::shared_ptr<Pair> pair) : pair_(std::move(pair)) {}
     ~FakeLink() override { pair_->is_alive = false; }
     void send(const transfer::ToTransfer& message) override { pair_->sent.push_back(message); }
+    void renew_credential(int memfd) override { pair_->renewals.push_back(content_of(memfd)); }
     void kill() override { pair_->is_killed = true; }
 
 private:
@@ -58,6 +65,8 @@ void EngineTest::start() {
                                            TransferProcess::Callbacks callbacks) {
         auto made = std::make_shared<Pair>();
         made->task = given.task;
+        made->credential = given.credential ? content_of(given.credential.get()) : "";
+        made->encryption_key = given.encryption_key ? content_of(given.encryption_key.get()) : "";
         made->has_device = static_cast<bool>(given.device);
         made->callbacks = std::move(callbacks);
         pairs_.push_back(made);

@@ -20,6 +20,10 @@ namespace dray::test {
 /// One pair, or one dray-transfer alone.
 struct Pair {
     transfer::Task task;
+    /// What came in memfds, "" for none.
+    std::string credential;
+    std::string encryption_key;
+    std::vector<std::string> renewals;
     std::vector<transfer::ToTransfer> sent;
     TransferProcess::Callbacks callbacks;
     bool is_killed = false;

@@ -5,6 +5,9 @@
 
 #include <random>
 
+#include "daemon/base/memfd.hpp"
+#include "daemon/transfer/engine_link.hpp"
+
 namespace dray::transfer {
 namespace {
 
@@ -13,7 +16,15 @@ Task full_task() {
     task.kind = TaskKind::Abandon;
     task.job = "lyon-17";
     task.serial = "WD-1";
-    task.store = {"vault", "directory", "/srv/vault"};
+    task.store = {"vault",
+                  "azure",
+                  "/srv/vault",
+                  {"https://acme.blob.example", "acme", CredentialKind::Token, "blue-key", "/etc/ca.pem",
+                   "http://proxy.example:3128", true, std::chrono::seconds(3), std::chrono::seconds(4),
+                   std::chrono::seconds(5), "2023-11-03"},
+                  {"escrow", "A256KW", "escrow-key"}};
+    task.has_credential = true;
+    task.has_encryption_key = true;
     task.store_identity = "directory:77";
     task.manifest = "\\M.xml";
     task.manifest_hash = "0123";
@@ -40,6 +51,7 @@ TEST(TransferProtocol, ATaskComesBackAsItWas) {
     EXPECT_EQ(found.kind, task.kind);
     EXPECT_EQ(found.job, task.job);
     EXPECT_EQ(found.store, task.store);
+    EXPECT_TRUE(found.has_credential && found.has_encryption_key);
     EXPECT_EQ(found.store_identity, task.store_identity);
     EXPECT_EQ(found.manifest, task.manifest);
     EXPECT_EQ(found.manifest_hash, task.manifest_hash);
@@ -52,6 +64,50 @@ TEST(TransferProtocol, ATaskComesBackAsItWas) {
     EXPECT_EQ(found.unlock_memory, task.unlock_memory);
     EXPECT_EQ(found.drain, task.drain);
     EXPECT_EQ(found.status, task.status);
+}
+
+TEST(TransferProtocol, EachOptionOfAStoreHasItsOwnPlace) {
+    const StoreConfig plain{.name = "vault", .type = "directory", .path = "/srv/vault"};
+    for (const StoreConfig& store : {plain, full_task().store}) {
+        Task task;
+        task.store = store;
+        const Result<ToTransfer> decoded = decode_to_transfer(encode(ToTransfer(task)));
+        ASSERT_TRUE(decoded) << decoded.error().text();
+        EXPECT_EQ(std::get<Task>(*decoded).store, store);
+    }
+}
+
+TEST(TransferProtocol, AMessageSaysHowManyDescriptorsBelongToIt) {
+    Task task;
+    EXPECT_EQ(descriptors_beside(task), 0U);
+    task.has_credential = true;
+    EXPECT_EQ(descriptors_beside(task), 1U);
+    task.has_encryption_key = true;
+    EXPECT_EQ(descriptors_beside(task), 2U);
+    task.has_credential = false;
+    EXPECT_EQ(descriptors_beside(task), 1U);
+    EXPECT_EQ(descriptors_beside(Credential{}), 1U);
+    EXPECT_EQ(descriptors_beside(Stop{}), 0U);
+    const Result<ToTransfer> decoded = decode_to_transfer(encode(ToTransfer(Credential{})));
+    ASSERT_TRUE(decoded);
+    EXPECT_TRUE(std::holds_alternative<Credential>(*decoded));
+}
+
+TEST(TransferProtocol, AMessageWithOtherDescriptorsIsCorrupt) {
+    const FileDescriptor memfd = make_sealed_memfd("secret", std::as_bytes(std::span("x", 1))).value();
+    const int both[] = {memfd.get(), memfd.get()};
+    auto ends = MessageSocket::make_pair().value();
+    EngineLink link(std::move(ends.second));
+    Task task;
+    task.has_credential = true;
+    for (const std::size_t count : {0U, 1U, 2U}) {
+        ASSERT_TRUE(ends.first.send(encode(ToTransfer(task)), std::span(both).first(count)));
+        const Result<Received> received = link.receive();
+        ASSERT_EQ(received.has_value(), count == 1);
+        EXPECT_TRUE(received || received.error().kind() == ErrorKind::Corrupt);
+    }
+    ASSERT_TRUE(ends.first.send(encode(ToTransfer(Stop{})), std::span(both).first(1)));
+    EXPECT_FALSE(link.receive());
 }
 
 TEST(TransferProtocol, WishesForTheLogsComeBackAsTheyWere) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/credentials/credential_watch.hpp"
 #include "daemon/engine/clock_guard.hpp"
 #include "daemon/engine/device_book.hpp"
 #include "daemon/engine/job_engine.hpp"
@@ -29,6 +30,8 @@ struct JobEngine::State {
         std::string serial;
         std::string device_id;
         transfer::TaskKind kind = transfer::TaskKind::Import;
+        /// As it was configured when the copy began.
+        StoreConfig store;
         std::unique_ptr<TransferLink> process;
         std::optional<transfer::Report> report;
         /// Abandon: nobody waits for its log; whatever comes of it, the drive ends.
@@ -113,6 +116,9 @@ struct JobEngine::State {
     void probe_faults();
     void mend(Job& job, Drive& drive);
     void mend_drives_of(const std::string& store);
+    /// Asks the store now, or once more when the check that runs has ended.
+    void probe_store(const std::string& store);
+    Result<void> ask_store(const std::string& store);
     Result<void> check_store(const std::string& store, std::function<void(Result<void>)> done);
 
     // timers.cpp: what happens for its age.
@@ -130,7 +136,18 @@ struct JobEngine::State {
     Result<void> give_up(Job& job);
     void watch_absences(Job& job);
 
+    // store_secrets.cpp
+    /// From the files that they are in now. NotFound, Denied: the store cannot be used without.
+    Result<void> add_secrets(TransferProcess::Start& start);
+    /// The stores' credentials and keys, from now on; warns of those that cannot be used.
+    void watch_secrets();
+    void secret_changed(const std::string& reference);
+    /// Sends what is in the file now to those that are at work with the store. To how many.
+    Result<std::size_t> renew_credential(const StoreConfig& store);
+
     // reconfigure.cpp
+    /// Another place, or another key there: what was begun with the one cannot go on with the other (rules.md 22).
+    static bool is_repointed(const StoreConfig& before, const StoreConfig& after);
     static StoreEntry entry_of(const StoreConfig& store);
     /// Their names, ready to be read; "" for none.
     std::string unfinished_jobs_of(const std::string& store) const;
@@ -181,6 +198,9 @@ struct JobEngine::State {
     DeviceBook devices;
     std::map<std::string, std::unique_ptr<Copy>> copies;
     std::map<std::string, std::unique_ptr<Check>> checks;
+    /// Stores to be checked once more when the check that runs has ended: something was renewed meanwhile.
+    std::set<std::string> checks_again;
+    CredentialWatch credentials{loop, [this](const std::string& reference) { secret_changed(reference); }};
     /// The device sources have had their time to announce what is plugged in.
     bool is_settled = false;
     bool is_stopping = false;

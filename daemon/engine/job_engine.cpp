@@ -101,6 +101,7 @@ Result<void> JobEngine::start() {
     }
     state_->sources_settling = state_->loop.after(state_->pace.sources_settle, [state = state_.get()] { state->sources_settled(); });
     state_->probing = state_->loop.every(state_->pace.probe, [state = state_.get()] { state->probe_faults(); });
+    state_->watch_secrets();
     return state_->start_timers();
 }
 

@@ -2,7 +2,7 @@
 //
 // Another configuration while jobs run (rules.md 22): what stands against it, and what it changes at once. Copies that
 // run keep what they were started with, jobs the deadlines they have.
-#include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "daemon/base/log.hpp"
@@ -20,8 +20,17 @@ StoreEntry JobEngine::State::entry_of(const StoreConfig& store) {
     StoreEntry entry;
     entry.name = store.name;
     entry.type = store.type;
-    entry.url = store.path.empty() ? "" : "file://" + store.path;
+    entry.url = store.path.empty() ? store.azure.endpoint : "file://" + store.path;
+    entry.is_encrypted = !store.encryption.key.empty();
     return entry;
+}
+
+bool JobEngine::State::is_repointed(const StoreConfig& before, const StoreConfig& after) {
+    const auto place = [](const StoreConfig& store) {
+        return std::tie(store.type, store.path, store.azure.endpoint, store.azure.account, store.encryption.key,
+                        store.encryption.algorithm);
+    };
+    return place(before) != place(after);
 }
 
 std::string JobEngine::State::unfinished_jobs_of(const std::string& store) const {
@@ -41,7 +50,7 @@ std::vector<std::string> JobEngine::obstacles_to(const Config& next) const {
     for (const auto& [name, store] : state_->config.stores) {
         const auto then = next.stores.find(name);
         const bool is_gone = then == next.stores.end();
-        if (!is_gone && then->second == store)
+        if (!is_gone && !State::is_repointed(store, then->second))
             continue;
         if (const std::string users = state_->unfinished_jobs_of(name); !users.empty())
             found.push_back(fmt::format("stores.{} cannot be {} while jobs that need it are unfinished: {}", name,
@@ -58,7 +67,7 @@ void JobEngine::reconfigured(const Config& before) {
                 state.observer.store_removed(gone.mapped());
     for (const auto& [name, store] : state.config.stores) {
         const auto known = before.stores.find(name);
-        if (known != before.stores.end() && known->second == store)
+        if (known != before.stores.end() && !State::is_repointed(known->second, store))
             continue;
         // One that jobs needed and that was not configured has been shown all the same.
         if (const auto missed = state.stores.extract(name); !missed.empty())
@@ -66,6 +75,11 @@ void JobEngine::reconfigured(const Config& before) {
         state.observer.store_added(state.stores[name] = State::entry_of(store));
     }
     state.observer.settings_changed();
+    // Read again in any case: whoever reloads may have come to do just that.
+    state.watch_secrets();
+    for (const auto& [name, store] : state.config.stores)
+        if (!store.azure.credential.empty())
+            (void)state.renew_credential(store);  // what is wrong was said just now
     // What waited for a store may have got it.
     state.probe_faults();
     state.look_at_clock();

@@ -2,6 +2,7 @@
 //
 // Whether stores can be used: when somebody asks, and now and then for drives that wait for one. Nobody polls idle
 // stores (rules.md 27).
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -53,6 +54,7 @@ Result<void> JobEngine::State::check_store(const std::string& store, std::functi
     start.task.store = configured->second;
     start.task.store_identity = store_memory.identity(configured->second);
     start.users = child_users;
+    DRAY_TRY(add_secrets(start));
     Check* raw = check.get();
     DRAY_LET(check->process,
              start_transfer(loop, std::move(start),
@@ -88,6 +90,8 @@ void JobEngine::State::check_ended(const std::string& store) {
         result = fail(ErrorKind::Conflict, "store \"{}\" was changed while it was checked; check it again", store);
     }
     check->done(std::move(result));
+    if (checks_again.erase(store) != 0)
+        probe_store(store);
 }
 
 void JobEngine::State::mend(Job& job, Drive& drive) {
@@ -100,6 +104,7 @@ void JobEngine::State::mend(Job& job, Drive& drive) {
 // Only drives that would go on; a store is asked once for all that wait for it, and while it says no, they stay faulted
 // without a word.
 void JobEngine::State::probe_faults() {
+    credentials.look();
     std::set<std::string> waited_for;
     for (auto& [name, job] : jobs) {
         for (Drive& drive : job->drives) {
@@ -114,16 +119,38 @@ void JobEngine::State::probe_faults() {
             }
         }
     }
-    for (const std::string& store : waited_for) {
-        const Result<void> asked = check_store(store, [this, store](const Result<void>& result) {
-            if (result)
-                mend_drives_of(store);
-        });
-        // Not configured, or somebody else has just asked: the next time tells.
-        if (!asked)
-            log::debug("{}", asked.error().text());
-    }
+    for (const std::string& store : waited_for)
+        ask_store(store);
     settle();
+}
+
+Result<void> JobEngine::State::ask_store(const std::string& store) {
+    Result<void> asked = check_store(store, [this, store](const Result<void>& result) {
+        if (result)
+            mend_drives_of(store);
+    });
+    // Not configured, or somebody else has just asked: the next time tells.
+    if (!asked)
+        log::debug("{}", asked.error().text());
+    return asked;
+}
+
+// Idle stores are not polled, but one that could not be used and may be now is asked once.
+void JobEngine::State::probe_store(const std::string& store) {
+    const auto waits = [&](const Job& job) {
+        return job.store == store && !is_over(job) && std::ranges::any_of(job.drives, [](const Drive& drive) {
+            return drive.is_faulted && is_of_store(drive.fault_kind);
+        });
+    };
+    const auto entry = stores.find(store);
+    const bool is_away = entry != stores.end() && !entry->second.is_reachable;
+    if (is_stopping ||
+        (!is_away && std::ranges::none_of(jobs, [&](const auto& item) { return waits(*item.second); })))
+        return;
+    if (checks.contains(store))
+        checks_again.insert(store);
+    else
+        (void)ask_store(store);
 }
 
 void JobEngine::State::mend_drives_of(const std::string& store) {

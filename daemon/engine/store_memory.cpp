@@ -14,7 +14,8 @@ constexpr Bytes kMaxFile = 16 * kKiB;
 
 /// Another place is another store: the operator has moved it, or begins anew.
 std::string text_of(const StoreConfig& store, const std::string& identity) {
-    return store.type + "\n" + store.path + "\n" + identity + "\n";
+    const std::string place = store.path.empty() ? store.azure.endpoint + " " + store.azure.account : store.path;
+    return store.type + "\n" + place + "\n" + identity + "\n";
 }
 
 }  // namespace

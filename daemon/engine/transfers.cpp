@@ -189,6 +189,8 @@ Result<std::unique_ptr<TransferLink>> JobEngine::State::start_process(const Job&
     start.programs = programs;
     DRAY_LET(start.task, task_for(job, drive, copy.kind));
     start.task.status = copy.final_status;
+    copy.store = start.task.store;
+    DRAY_TRY(add_secrets(start));
     start.users = child_users;
     DRAY_TRY(make_copy_directory(config.state_directory, start.task.directory, child_users));
     if (device != nullptr) {

@@ -49,6 +49,8 @@ struct BlobStatus {
     std::string etag;
     BlobProperties properties;
     BlobMetadata metadata;
+    /// Of the upload that made it, where the store tells_uploads(); "" where another program made it.
+    std::string upload_id;
 };
 
 /// One block or page range.
@@ -78,7 +80,7 @@ struct CreateOptions {
     /// an id whose pieces are already there goes on with them. [A-Za-z0-9-]{1,100}.
     std::string upload_id;
     /// On: create() answers NotFound where no piece of that upload is there, and makes nothing. For who believes that
-    /// pieces were put.
+    /// pieces were put. A store that cannot go on with what was put throws it away and answers the same.
     bool must_resume = false;
 };
 
@@ -138,6 +140,8 @@ public:
     /// Whether a piece may come with its crc64 in place of an md5: the far end looks at it, too. May change; a store that
     /// was given one all the same finds a way of its own.
     virtual bool takes_crc64() const { return false; }
+    /// Whether stat() knows by which upload a blob was made: what has an upload's id then is what its finish() published.
+    virtual bool tells_uploads() const { return false; }
 
     /// Whether the store can be used now, at the price of one cheap request. Unreachable, Denied, NotFound with
     /// one sentence that says what is wrong and how to mend it.

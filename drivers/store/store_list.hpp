@@ -29,7 +29,8 @@ struct StoreAccess {
     std::function<void(const std::string&)> tell{};
 };
 
-/// Opens the store that `config` describes. Unsupported: no such type. Otherwise what its check() says.
+/// Opens the store that `config` describes. Unsupported: no such type. Otherwise what its check() says, and
+/// InvalidArgument where it is to encrypt and the key is none.
 Result<std::unique_ptr<BlobStore>> open_store(const StoreConfig& config, const StoreAccess& access = {});
 
 }  // namespace dray::store

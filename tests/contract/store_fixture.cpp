@@ -80,6 +80,25 @@ Content EveryStore::content_of(const BlobName& name) {
     return content;
 }
 
+std::vector<BlobType> EveryStore::types() const {
+    if (place_->keeps_pages())
+        return {BlobType::Block, BlobType::Page};
+    return {BlobType::Block};
+}
+
+BlobProperties EveryStore::kept(BlobProperties properties) const {
+    if (!place_->keeps_content_md5())
+        properties.content_md5.clear();
+    return properties;
+}
+
+void EveryStore::put_again(BlobWriter& writer, const std::vector<Piece>& pieces) {
+    if (place_->resumes())
+        return;
+    for (const Piece& piece : pieces)
+        EXPECT_TRUE(writer.put(piece));
+}
+
 std::vector<std::string> EveryStore::names(const std::string& prefix, std::size_t most,
                                            const std::string& container) {
     std::vector<std::string> names;

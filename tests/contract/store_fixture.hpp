@@ -40,6 +40,12 @@ protected:
     std::unique_ptr<BlobWriter> create(const BlobName& name, const CreateOptions& options);
     /// The whole content; fails the test where it cannot be read.
     Content content_of(const BlobName& name);
+    /// The types of blobs the store has.
+    std::vector<BlobType> types() const;
+    /// What a store is to tell of properties that it was given.
+    BlobProperties kept(BlobProperties properties) const;
+    /// For a store that cannot go on with an upload: puts all pieces anew.
+    void put_again(BlobWriter& writer, const std::vector<Piece>& pieces);
     /// All names of a container, listed in pages of `most`.
     std::vector<std::string> names(const std::string& prefix = "", std::size_t most = 1000,
                                    const std::string& container = "lab");

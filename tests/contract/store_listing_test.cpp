@@ -92,7 +92,7 @@ TEST_P(EveryStore, TellsTheSameInListingsAndAlone) {
     ASSERT_TRUE(
         put_whole({"lab", "block"}, random_content(100), false, properties, {{"Author", "Ada"}}));
     CreateOptions page = options(1024);
-    page.type = BlobType::Page;
+    page.type = types().back();
     ASSERT_TRUE(
         store().put_whole({"lab", "page"}, page, piece_at(0, random_content(1024)), {}, {}, {}));
     ASSERT_TRUE(put_whole({"lab", "page/../odd"}, random_content(7), false, properties, {}));

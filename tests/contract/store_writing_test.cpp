@@ -106,7 +106,7 @@ TEST_P(EveryStore, KeepsPropertiesAndMetadata) {
     reopen();
     const Result<BlobStatus> status = store().stat(kBlob);
     ASSERT_TRUE(status) << status.error().text();
-    EXPECT_EQ(status->properties, kProperties);
+    EXPECT_EQ(status->properties, kept(kProperties));
     EXPECT_EQ(status->metadata, kMetadata);
 }
 
@@ -131,16 +131,20 @@ TEST_P(EveryStore, PutsASmallBlobInOneStep) {
 TEST_P(EveryStore, HoldsEmptyBlobs) {
     ASSERT_TRUE(put_whole({"lab", "whole"}, {}, false, kProperties, kMetadata));
     ASSERT_TRUE(create({"lab", "block"}, options(0))->finish({}, {}, {}));
-    CreateOptions page = options(0);
-    page.type = BlobType::Page;
-    ASSERT_TRUE(create({"lab", "page"}, page)->finish({}, {}, {}));
-    for (const char* name : {"whole", "block", "page"}) {
+    std::vector<std::string> all{"block", "whole"};
+    if (place().keeps_pages()) {
+        CreateOptions page = options(0);
+        page.type = BlobType::Page;
+        ASSERT_TRUE(create({"lab", "page"}, page)->finish({}, {}, {}));
+        all.insert(all.begin() + 1, "page");
+    }
+    for (const std::string& name : all) {
         const Result<BlobStatus> status = store().stat({"lab", name});
         ASSERT_TRUE(status) << name;
         EXPECT_EQ(status->length, 0U) << name;
     }
-    EXPECT_EQ(store().stat({"lab", "whole"})->properties, kProperties);
-    EXPECT_EQ(names(), (std::vector<std::string>{"block", "page", "whole"}));
+    EXPECT_EQ(store().stat({"lab", "whole"})->properties, kept(kProperties));
+    EXPECT_EQ(names(), all);
 }
 
 TEST_P(EveryStore, SaysExistsAtFinishWhenTheNameIsTaken) {
@@ -153,7 +157,7 @@ TEST_P(EveryStore, SaysExistsAtFinishWhenTheNameIsTaken) {
         ASSERT_TRUE(writer->put(piece));
     EXPECT_EQ(kind_of(writer->finish(pieces, {}, {})), "Exists");
     EXPECT_EQ(content_of(kBlob), first);
-    EXPECT_EQ(store().stat(kBlob)->properties, kProperties);
+    EXPECT_EQ(store().stat(kBlob)->properties, kept(kProperties));
     EXPECT_EQ(store().stat(kBlob)->metadata, kMetadata);
 }
 
@@ -187,17 +191,19 @@ TEST_P(EveryStore, KeepsPiecesAfterExistsForALaterWriter) {
         for (const Piece& piece : pieces)
             ASSERT_TRUE(writer->put(piece));
         const std::vector<Piece> some{pieces[0], pieces[2]};
-        ASSERT_EQ(kind_of(writer->finish(some, {}, {})), "Exists");
+        const bool takes_some = place().leaves_out_blocks();
+        ASSERT_EQ(kind_of(writer->finish(takes_some ? some : pieces, {}, {})), "Exists");
     }
     reopen();
     const auto writer = create({"lab", "later"}, upload);
+    put_again(*writer, pieces);
     ASSERT_TRUE(writer->finish(pieces, {}, {}));
     EXPECT_EQ(content_of({"lab", "later"}), content);
 }
 
 TEST_P(EveryStore, ReplacesContentPropertiesAndMetadataWhateverTheType) {
-    for (const BlobType before : {BlobType::Block, BlobType::Page})
-        for (const BlobType after : {BlobType::Block, BlobType::Page}) {
+    for (const BlobType before : types())
+        for (const BlobType after : types()) {
             const Content old = random_content(1024);
             const Content content = random_content(2048);
             CreateOptions upload = options(old.size(), true);
@@ -247,6 +253,7 @@ TEST_P(EveryStore, KeepsPiecesForALaterWriter) {
     reopen();
     EXPECT_TRUE(names().empty());
     const auto writer = create(kBlob, upload);
+    put_again(*writer, pieces);
     for (const std::size_t i : {2U, 4U, 6U})
         ASSERT_TRUE(writer->put(pieces[i]));
     ASSERT_TRUE(writer->finish(pieces, {}, {}));
@@ -296,7 +303,45 @@ TEST_P(EveryStore, DoesNotPublishPiecesItDoesNotHave) {
     EXPECT_EQ(content_of(kBlob), content);
 }
 
+TEST_P(EveryStore, RefusesPageBlobsWhereItHasNone) {
+    if (place().keeps_pages())
+        return;
+    const Content content = random_content(1024);
+    CreateOptions upload = options(content.size());
+    upload.type = BlobType::Page;
+    EXPECT_EQ(kind_of(store().create(kBlob, upload, {})), "Unsupported");
+    EXPECT_EQ(kind_of(store().put_whole(kBlob, upload, piece_at(0, content), {}, {}, {})), "Unsupported");
+    EXPECT_TRUE(names().empty());
+}
+
+// Who asks for an upload that was begun gets it, or hears that it is gone; then nothing of it is left.
+TEST_P(EveryStore, ResumesOnlyWhatIsThere) {
+    const Content content = random_content(2 * kPiece);
+    const std::vector<Piece> pieces = cut(content, kPiece);
+    CreateOptions upload = options(content.size());
+    upload.must_resume = true;
+    EXPECT_EQ(kind_of(store().create(kBlob, upload, {})), "NotFound");
+    upload.must_resume = false;
+    {
+        const auto writer = create(kBlob, upload);
+        for (const Piece& piece : pieces)
+            ASSERT_TRUE(writer->put(piece));
+    }
+    reopen();
+    upload.must_resume = true;
+    EXPECT_EQ(kind_of(store().create(kBlob, upload, {})), place().resumes() ? "success" : "NotFound");
+    if (place().resumes()) {
+        ASSERT_TRUE(create(kBlob, upload)->abandon());
+    }
+    EXPECT_EQ(kind_of(store().create(kBlob, upload, {})), "NotFound");
+    upload.must_resume = false;
+    EXPECT_EQ(kind_of(create(kBlob, upload)->finish(pieces, {}, {})), "Corrupt");
+    EXPECT_TRUE(names().empty());
+}
+
 TEST_P(EveryStore, ReadsZerosWhereAPageBlobHasNoPages) {
+    if (!place().keeps_pages())
+        return;
     Content content(64 * kPiece);
     CreateOptions upload = options(content.size());
     upload.type = BlobType::Page;
@@ -314,6 +359,8 @@ TEST_P(EveryStore, ReadsZerosWhereAPageBlobHasNoPages) {
 }
 
 TEST_P(EveryStore, ReadsZerosWhereAPageWasWrong) {
+    if (!place().keeps_pages())
+        return;
     const Content good = random_content(kPiece);
     const Content wrong = random_content(kPiece);
     CreateOptions upload = options(4 * kPiece);
@@ -354,10 +401,15 @@ TEST_P(EveryStore, LeavesOutBlocksThatAreNotNamed) {
             named.push_back(pieces[i]);
             expected.insert(expected.end(), pieces[i].content.begin(), pieces[i].content.end());
         }
+        if (!place().leaves_out_blocks()) {
+            EXPECT_EQ(kind_of(writer->finish(named, {}, {})), "InvalidArgument") << row.description;
+            EXPECT_TRUE(names().empty()) << row.description;
+            continue;
+        }
         ASSERT_TRUE(writer->finish(named, {}, {})) << row.description;
         EXPECT_EQ(content_of(kBlob), expected) << row.description;
     }
-    EXPECT_EQ(names().size(), 1U);
+    EXPECT_EQ(names().size(), place().leaves_out_blocks() ? 1U : 0U);
 }
 
 TEST_P(EveryStore, StopsWhenAsked) {
@@ -407,10 +459,10 @@ TEST_P(EveryStore, LetsExactlyOneWriterHaveAName) {
         // Directories of names that collide with blobs, odd names: all the ways a store may take.
         const std::string names[] = {"plain", "a/b", "a", std::string(300, 'l'), "x/../y"};
         const BlobName name{"lab", names[round % 5] + std::to_string(round / 5)};
-        std::vector<Content> contents;
-        std::vector<std::unique_ptr<BlobWriter>> writers;
         const Result<std::unique_ptr<BlobStore>> other = place().open();
         ASSERT_TRUE(other);
+        std::vector<Content> contents;
+        std::vector<std::unique_ptr<BlobWriter>> writers;
         for (int i = 0; i < kWriters; ++i) {
             contents.push_back(random_content(100 + static_cast<std::size_t>(i)));
             const CreateOptions upload = options(contents.back().size());

@@ -23,6 +23,25 @@ private:
     test::ScratchDirectory directory_;
 };
 
+/// Encryption around a store: what is in the directory is what nobody can read.
+class EncryptedPlace : public StorePlace {
+public:
+    Result<std::unique_ptr<BlobStore>> open() override {
+        StoreConfig config{"vault", "directory", directory_.path().string()};
+        config.encryption = {"contract", "A256KW", "unused"};
+        StoreAccess access;
+        access.encryption_key = std::make_shared<const SecretBytes>(std::string_view("0123456789abcdef0123456789ABCDEF"));
+        return open_store(config, access);
+    }
+    bool keeps_pages() const override { return false; }
+    bool resumes() const override { return false; }
+    bool leaves_out_blocks() const override { return false; }
+    bool keeps_content_md5() const override { return false; }
+
+private:
+    test::ScratchDirectory directory_;
+};
+
 /// An account of the test's own at the emulator, perhaps with something in between.
 class AzurePlace : public StorePlace {
 public:
@@ -52,6 +71,8 @@ const std::vector<StoreKind>& store_kinds() {
     static std::vector<StoreKind> kinds = {
         {"directory",
          [] { return std::unique_ptr<StorePlace>(new DirectoryPlace()); }},
+        {"encrypted_directory",
+         [] { return std::unique_ptr<StorePlace>(new EncryptedPlace()); }},
         {"azure",
          [] { return std::unique_ptr<StorePlace>(new AzurePlace(test::Azurite::the().url())); }},
         // A network and a service that have bad days must not be noticed.

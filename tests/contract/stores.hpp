@@ -25,6 +25,14 @@ public:
     virtual Result<std::unique_ptr<BlobStore>> open() = 0;
     /// What must not be seen in a uri; "" where there is no secret.
     virtual std::string secret() const { return {}; }
+    /// Off: page blobs are refused as Unsupported.
+    virtual bool keeps_pages() const { return true; }
+    /// Off: an upload that was interrupted begins anew.
+    virtual bool resumes() const { return true; }
+    /// Off: a blob is published whole or not at all; else InvalidArgument.
+    virtual bool leaves_out_blocks() const { return true; }
+    /// Off: what is stored is not what the caller's Content-MD5 is of, so that is left out.
+    virtual bool keeps_content_md5() const { return true; }
 };
 
 struct StoreKind {

@@ -121,12 +121,12 @@ def service(url, account=ACCOUNT, **options):
 
 
 def key_file(path, key=KEY):
-    """What a store's `credential` names: a file for its owner's eyes."""
+    """What a store's `credential` names: a file for its owner's eyes. `key`: text or bytes."""
     path = pathlib.Path(path)
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(key)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(key.encode() if isinstance(key, str) else key)
     return path
 
 

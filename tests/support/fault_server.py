@@ -12,7 +12,7 @@ CONNECT, whatever host they name. The control port takes and gives JSON:
     POST /rules {"rules": [...], "seed"?, "most-per-key"?}   replaces them all; requests that were held go on
     POST /mild {"seed"?}           the rules that a store must bear without anybody noticing
     POST /outage {"kind": "refuse" | "reset" | "hang" | "busy" | null}
-    POST /mode {"crc64": "check" | "unsupported", "headers": true | false}
+    POST /mode {"crc64": "check" | "unsupported", "headers": true | false}     headers (and queries) are kept
     POST /reset                    no rules, no outage, nothing seen
     GET /counts, GET /requests     what was seen (Seen in fault_rules.py)
     POST /wait {"match": {...}, "count": n, "seconds": s}    until so many requests of that kind have come
@@ -40,6 +40,10 @@ from fault_rules import Rules, Seen, http_date, made_answer, mild  # noqa: E402
 
 CHUNK = 256 * 1024
 CRC_HEADERS = ("x-ms-content-crc64", "x-ms-range-get-content-crc64")
+# What a sink has.
+EMPTY = {"ListContainers": b"<EnumerationResults><Containers/><NextMarker/></EnumerationResults>",
+         "ListBlobs": b"<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>",
+         "GetBlockList": b"<BlockList><CommittedBlocks/><UncommittedBlocks/></BlockList>"}
 HOP_HEADERS = ("connection", "keep-alive", "transfer-encoding", "proxy-connection", "proxy-authorization")
 
 
@@ -213,6 +217,7 @@ class FaultServer:
         record = self.seen.add(request, proxied=proxied)
         if self.with_headers:
             record["headers"] = headers
+            record["query"] = {name: values[0] for name, values in request.query.items()}
         if self.outage is None:
             record["rule"], do = self.rules.decide(request)
         else:
@@ -297,6 +302,9 @@ class FaultServer:
             status, content = {"PUT": (201, b""), "DELETE": (202, b"")}.get(request.method, (404, b""))
             if request.operation == "GetContainerProperties":
                 status = 200
+            elif request.operation in EMPTY:
+                status, content = 200, EMPTY[request.operation]
+                headers.append(("Content-Type", "application/xml"))
             if status == 404:
                 return made_answer({"answer": 404, "code": "BlobNotFound", "message": "The specified blob does not exist."})
         else:

@@ -111,11 +111,11 @@ private:
         });
         verb("devices", "The disks that are plugged in",
              [](Client& client, const OutputOptions& output) { return list_devices(client, output); });
-        verb("stores", "The stores, each tried first",
-             [this](Client& client, const OutputOptions& output) {
-                 return list_stores(client, output, !is_unchecked_);
-             })
-            ->add_flag("--no-check", is_unchecked_, "Only list them");
+        CLI::App* stores = verb("stores", "The stores, each tried first", [this](Client& client, const OutputOptions& output) {
+            return list_stores(client, output, stores_, !is_unchecked_);
+        });
+        stores->add_option("STORE", stores_, "Only these");
+        stores->add_flag("--no-check", is_unchecked_, "Only list them, with what was found the last time");
         verb("reload", "Has drayd read its configuration anew",
              [](Client& client, const OutputOptions& output) { return reload(client, output); });
     }
@@ -299,6 +299,7 @@ private:
     ShipOptions ship_;
     bool is_forced_ = false;
     bool is_unchecked_ = false;
+    std::vector<std::string> stores_;
     CreateOptions create_;
     DriveOptions drive_;
     UpdateOptions update_;

@@ -47,15 +47,6 @@ std::size_t width(std::string_view text) {
         std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-/// Text from drives must not steer the terminal.
-std::string printable(const std::string& text) {
-    std::string clean = text;
-    for (char& c : clean)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
-            c = '?';
-    return clean;
-}
-
 std::string padded(const std::string& text, std::size_t to, bool is_right) {
     const std::string blanks(to > width(text) ? to - width(text) : 0, ' ');
     return is_right ? blanks + text : text + blanks;
@@ -99,6 +90,14 @@ void print_fields(const std::vector<std::pair<Column, Cell>>& fields) {
 }
 
 }  // namespace
+
+std::string printable(const std::string& text) {
+    std::string clean = text;
+    for (char& c : clean)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
+            c = '?';
+    return clean;
+}
 
 Cell text_cell(const std::string& text) { return {text.empty() ? "-" : text, text, false}; }
 Cell bytes_cell(Bytes bytes) { return {format_bytes(bytes), bytes, true}; }

@@ -60,6 +60,8 @@ void print_record_with_rows(const OutputOptions& options,
 
 /// Colour or moving lines: a terminal, and neither NO_COLOR nor TERM=dumb.
 bool is_lively(int fd);
+/// Others' words, with nothing in them that a terminal would obey.
+std::string printable(const std::string& text);
 /// Wraps the text in an SGR colour when standard output is lively.
 std::string coloured(const std::string& text, const char* sgr);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/ctl/show_verbs.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 #include <vector>
@@ -28,6 +29,9 @@ const std::vector<Column> kDeviceColumns{{"DEVICE", "device"}, {"SERIAL", "seria
                                          {"BUS", "bus"},       {"BAY", "bay"},       {"HOLDS", "signature"},
                                          {"JOB", "job"},       {"NOTE", "problem"},
                                          {"", "opens"}};
+
+const std::vector<Column> kStoreColumns{{"STORE", "store"},         {"TYPE", "type"},           {"URL", "url"},
+                                        {"ENCRYPTED", "encrypted"}, {"REACHABLE", "reachable"}, {"", "problem"}};
 
 /// The last part of an object path below `prefix`, decoded; "" for "/".
 std::string decoded(const std::string& path, const char* prefix) {
@@ -155,6 +159,36 @@ std::string expiry_title(const Properties& job) {
     return job.text("State") == "Creating" ? "Deleted unless shipped by" : "Kept until";
 }
 
+/// Drivers' sentences mostly name their store themselves.
+std::string about_store(const std::string& name, const std::string& problem) {
+    const bool is_named = problem.find(fmt::format("store \"{}\"", name)) != std::string::npos;
+    return is_named ? problem : fmt::format("store \"{}\": {}", name, problem);
+}
+
+/// Below a table; long ones need a line of their own, or more.
+void print_lines(const char* title, const std::vector<std::string>& lines) {
+    for (const std::string& line : lines)
+        fmt::print("\n{} {}", coloured(title, "33"), printable(line));
+    if (!lines.empty())
+        fmt::print("\n");
+}
+
+/// All, or those of the names.
+Result<std::vector<std::string>> store_paths_of(const Client& client, const std::vector<std::string>& names) {
+    DRAY_LET(std::vector<std::string> paths, client.store_paths());
+    if (names.empty())
+        return paths;
+    std::vector<std::string> chosen;
+    for (const std::string& name : names) {
+        const auto found =
+            std::ranges::find_if(paths, [&](const std::string& path) { return decoded(path, bus::kStorePath) == name; });
+        if (found == paths.end())
+            return fail(ErrorKind::NotFound, "there is no store \"{}\"; see drayctl stores", name);
+        chosen.push_back(*found);
+    }
+    return chosen;
+}
+
 /// What waits for somebody's hand, as sentences.
 Result<std::vector<std::string>> open_questions(const Client& client, const Properties& manager,
                                                 const std::vector<std::string>& jobs,
@@ -162,6 +196,11 @@ Result<std::vector<std::string>> open_questions(const Client& client, const Prop
     std::vector<std::string> lines;
     for (const std::string& problem : manager.list("Problems"))
         lines.push_back(fmt::format("drayd: {}.", problem));
+    DRAY_LET(const std::vector<Properties> stores, all(client, manager.list("Stores"), bus::kStoreInterface));
+    for (const Properties& store : stores)
+        if (!store.text("Problem").empty())
+            lines.push_back(fmt::format("{}. Mend it and run: drayctl stores {}",
+                                        about_store(store.text("Name"), store.text("Problem")), store.text("Name")));
     DRAY_LET(const std::vector<Properties> all_jobs, all(client, jobs, bus::kJobInterface));
     for (const Properties& job : all_jobs) {
         const std::string state = job.text("State");
@@ -232,10 +271,7 @@ Result<int> show_status(const Client& client, const OutputOptions& options) {
         return 0;
     }
     print_record_with_rows(options, fields, "jobs", kJobColumns, running);
-    for (const std::string& line : questions)
-        fmt::print("\n{} {}", coloured("Needs a hand:", "33"), line);
-    if (!questions.empty())
-        fmt::print("\n");
+    print_lines("Needs a hand:", questions);
     return 0;
 }
 
@@ -309,28 +345,29 @@ Result<int> list_devices(const Client& client, const OutputOptions& options) {
     return 0;
 }
 
-Result<int> list_stores(const Client& client, const OutputOptions& options, bool is_checked) {
-    DRAY_LET(const std::vector<std::string> paths, client.store_paths());
-    const std::vector<Column> columns{{"STORE", "store"}, {"TYPE", "type"}, {"URL", "url"},
-                                      {"REACHABLE", "reachable"}, {"NOTE", "problem"}};
+Result<int> list_stores(const Client& client, const OutputOptions& options, const std::vector<std::string>& names,
+                        bool is_checked) {
+    DRAY_LET(const std::vector<std::string> paths, store_paths_of(client, names));
     std::vector<std::vector<Cell>> rows;
+    std::vector<std::string> sentences;
     int status = 0;
     for (const std::string& path : paths) {
-        std::string problem;
+        Result<BusMessage> checked = fail(ErrorKind::Internal, "");
         if (is_checked) {
             const Options none;
-            const Result<BusMessage> checked = client.call(path, bus::kStoreInterface, "Check", {}, &none);
-            if (!checked) {
-                problem = checked.error().text();
-                status = 1;
-            }
+            checked = client.call(path, bus::kStoreInterface, "Check", {}, &none);
+            status = checked ? status : 1;
         }
         DRAY_LET(const Properties store, client.properties(path, bus::kStoreInterface));
-        rows.push_back({text_cell(store.text("Name")), text_cell(store.text("Type")),
-                        text_cell(store.text("Url")), flag_cell(store.flag("Reachable")),
-                        text_cell(problem)});
+        const std::string problem = !is_checked ? store.text("Problem") : checked ? "" : checked.error().text();
+        rows.push_back({text_cell(store.text("Name")), text_cell(store.text("Type")), text_cell(store.text("Url")),
+                        flag_cell(store.flag("Encrypted")), flag_cell(store.flag("Reachable")), text_cell(problem)});
+        if (!problem.empty())
+            sentences.push_back(about_store(store.text("Name"), problem));
     }
-    print_table(options, columns, rows, "store");
+    print_table(options, kStoreColumns, rows, "store");
+    if (options.json == JsonMode::Off)
+        print_lines("Problem:", sentences);
     return status;
 }
 

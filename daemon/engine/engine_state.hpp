@@ -57,7 +57,8 @@ struct JobEngine::State {
         StoreConfig store;
         std::unique_ptr<TransferLink> process;
         std::optional<transfer::Report> report;
-        std::function<void(Result<void>)> done;
+        /// Of all who have asked since it began.
+        std::vector<std::function<void(Result<void>)>> done;
         EventSource limit;
     };
 

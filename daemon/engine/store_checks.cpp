@@ -43,11 +43,13 @@ Result<void> JobEngine::State::check_store(const std::string& store, std::functi
     const auto configured = config.stores.find(store);
     if (configured == config.stores.end())
         return fail(ErrorKind::NotFound, "store \"{}\" is not in the configuration", store);
-    if (checks.contains(store))
-        return fail(ErrorKind::Busy, "store \"{}\" is being checked already", store);
+    if (const auto running = checks.find(store); running != checks.end()) {
+        running->second->done.push_back(std::move(done));
+        return {};
+    }
     auto check = std::make_unique<Check>();
     check->store = configured->second;
-    check->done = std::move(done);
+    check->done.push_back(std::move(done));
     TransferProcess::Start start;
     start.programs = programs;
     start.task.kind = TaskKind::CheckStore;
@@ -89,7 +91,8 @@ void JobEngine::State::check_ended(const std::string& store) {
     } else if (result) {
         result = fail(ErrorKind::Conflict, "store \"{}\" was changed while it was checked; check it again", store);
     }
-    check->done(std::move(result));
+    for (const auto& done : check->done)
+        done(result);
     if (checks_again.erase(store) != 0)
         probe_store(store);
 }
@@ -129,7 +132,7 @@ Result<void> JobEngine::State::ask_store(const std::string& store) {
         if (result)
             mend_drives_of(store);
     });
-    // Not configured, or somebody else has just asked: the next time tells.
+    // Not configured, or without its secrets: the next time tells.
     if (!asked)
         log::debug("{}", asked.error().text());
     return asked;

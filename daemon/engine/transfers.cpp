@@ -261,6 +261,8 @@ void JobEngine::State::heard(const std::string& key, const transfer::FromTransfe
             [&](const transfer::UnlockWanted& wanted) {
                 if (const auto store = config.stores.find(job->store); store != config.stores.end())
                     store_memory.remember(store->second, wanted.store_identity);
+                if (const auto entry = stores.find(job->store); entry != stores.end() && !entry->second.is_reachable)
+                    set_reachable(job->store, {});  // it has just been opened
                 copy.wants_unlock = true;
                 grant_unlock();
             },

@@ -36,6 +36,15 @@ public:
     /// A string literal: word of azure-import-export.md 3.5.
     std::atomic<const char*> phase = "Unlocking";
 
+    /// The store has had something to say (StoreAccess::tell): that it does not answer, or that it does again.
+    void store_has_told() {
+        const std::uint64_t now = steps_ahead();
+        silent_at_ = silent_at_ == now ? 0 : now;
+    }
+    /// The phase for people: a store that does not answer is what they want to know, until it does or something gets
+    /// through to it all the same.
+    const char* shown_phase() const { return silent_at_ == steps_ahead() ? "WaitingForStore" : phase.load(); }
+
     Counters counters() const {
         return {bytes_done, bytes_total, bytes_succeeded, blobs_done, blobs_total, blobs_failed};
     }
@@ -49,6 +58,10 @@ public:
     }
 
 private:
+    /// Never 0.
+    std::uint64_t steps_ahead() const { return pieces_journaled + blobs_done + 1; }
+
+    std::atomic<std::uint64_t> silent_at_ = 0;
     mutable std::mutex mutex_;
     std::string file_;
 };

@@ -184,7 +184,7 @@ private:
 
     void tell_progress() {
         Progress progress;
-        progress.phase = progress_.phase;
+        progress.phase = progress_.shown_phase();
         progress.counters = progress_.counters();
         progress.pieces_journaled = progress_.pieces_journaled;
         progress.file = progress_.file();

@@ -23,7 +23,10 @@ namespace {
 store::StoreAccess access_of(const Surroundings& around) {
     store::StoreAccess access = around.access;
     access.known_identity = around.task.store_identity;
-    access.tell = [&engine = around.engine](const std::string& line) { engine.warn(line); };
+    access.tell = [&around](const std::string& line) {
+        around.progress.store_has_told();
+        around.engine.warn(line);
+    };
     return access;
 }
 

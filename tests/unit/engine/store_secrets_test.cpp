@@ -178,6 +178,31 @@ TEST_F(StoreSecrets, AStoreWithoutAnyHasNone) {
     EXPECT_FALSE(engine_->find_store("vault")->is_encrypted);
 }
 
+TEST_F(StoreSecrets, WhoAsksWhileADrivesProbeRunsGetsItsAnswer) {
+    begin().end(fault_of(ErrorKind::Denied, "expired"));
+    put(credential_, "second");
+    Pair& probe = pair(2);
+    std::vector<std::string> answers;
+    const auto told = [&](const Result<void>& result) { answers.push_back(result ? "well" : result.error().text()); };
+    ASSERT_TRUE(engine_->check_store("vault", told));
+    ASSERT_TRUE(engine_->check_store("vault", told));
+    EXPECT_EQ(pairs_.size(), 2U);
+    probe.end(fault_of(ErrorKind::Denied, "the clock is off"));
+    EXPECT_THAT(answers, ElementsAre("the clock is off", "the clock is off"));
+}
+
+TEST_F(StoreSecrets, AStoreThatACopyHasOpenedIsWellAgain) {
+    start();
+    make_job();
+    ASSERT_TRUE(engine_->check_store("vault", [](const Result<void>&) {}));
+    pair(1).end(fault_of(ErrorKind::Unreachable, "away"));
+    EXPECT_EQ(engine_->find_store("vault")->problem, "away");
+    plug();
+    pair(2).say(transfer::UnlockWanted{"azure:acme"});
+    EXPECT_TRUE(engine_->find_store("vault")->is_reachable);
+    EXPECT_EQ(engine_->find_store("vault")->problem, "");
+}
+
 class Reload : public StoreSecrets {
 protected:
     void reload(Config next) {

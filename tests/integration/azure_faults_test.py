@@ -150,7 +150,7 @@ class Copy(FaultsCase):
     def test_an_outage_in_mid_copy_is_waited_for(self):
         rng = seed()
         for kind in ("refuse", "reset", "busy"):
-            with self.subTest(kind=kind), AzureLab(through=fault_server(), options="outage: 10m", hand_back="at-once") as lab:
+            with self.subTest(kind=kind), AzureLab(through=fault_server(), options="outage: 10min", hand_back="at-once") as lab:
                 drive = self.drive(lab, "OUT", {"large": rng.randbytes(40 * MIB), **random_files(rng, 30, 5000)})
                 lab.start()
                 lab.create("out", [drive])

@@ -25,6 +25,8 @@ struct AzureConfig {
     CredentialKind credential_kind = CredentialKind::SharedKey;
     /// Where the secret is: a name in $CREDENTIALS_DIRECTORY, or an absolute path. Never the secret itself.
     std::string credential{};
+    /// The one that must be there for the store to be usable; "": none in particular.
+    std::string container{};
     /// The certificates that are trusted, PEM; empty: the system's.
     std::string ca_file{};
     /// http://HOST:PORT; empty: none, whatever the environment says.

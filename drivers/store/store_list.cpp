@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "drivers/store/store_list.hpp"
 
+#include "drivers/store/azure/azure_store.hpp"
 #include "drivers/store/directory/directory_store.hpp"
 #include "drivers/store/encryption/encrypting_store.hpp"
 
@@ -11,6 +12,8 @@ namespace {
 Result<std::unique_ptr<BlobStore>> open_plain(const StoreConfig& config, const StoreAccess& access) {
     if (config.type == "directory")
         return DirectoryStore::open(config, access.known_identity);
+    if (config.type == "azure")
+        return azure::AzureStore::open(config, access);
     return fail(ErrorKind::Unsupported, "store \"{}\": this version of dray knows no type \"{}\"", config.name,
                 config.type);
 }

@@ -31,7 +31,7 @@ struct BlobProperties {
     std::string content_encoding;
     std::string content_language;
     std::string cache_control;
-    /// Base64, kept verbatim, never compared with the content.
+    /// Base64, kept verbatim, never compared with the content. Where it is not given, a store may fill in the true one.
     std::string content_md5;
     bool operator==(const BlobProperties&) const = default;
 };

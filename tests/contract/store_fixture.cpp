@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "daemon/base/encoding.hpp"
+
 namespace dray::store {
 namespace {
 
@@ -115,6 +117,16 @@ std::vector<std::string> EveryStore::names(const std::string& prefix, std::size_
         marker = page->marker;
     } while (!marker.empty());
     return names;
+}
+
+void expect_properties(const BlobProperties& found, BlobProperties given, const Content& content) {
+    if (given.content_md5.empty() && !found.content_md5.empty())
+        given.content_md5 = to_base64(md5(content));
+    EXPECT_EQ(found.content_type, given.content_type);
+    EXPECT_EQ(found.content_encoding, given.content_encoding);
+    EXPECT_EQ(found.content_language, given.content_language);
+    EXPECT_EQ(found.cache_control, given.cache_control);
+    EXPECT_EQ(found.content_md5, given.content_md5);
 }
 
 std::vector<Piece> cut(const Content& content, std::size_t size) {

@@ -46,6 +46,8 @@ protected:
     BlobProperties kept(BlobProperties properties) const;
     /// For a store that cannot go on with an upload: puts all pieces anew.
     void put_again(BlobWriter& writer, const std::vector<Piece>& pieces);
+    /// "x/../y" where the store holds it: a name that no file system would.
+    std::string odd_name() const { return place_->holds("x/../y") ? "x/../y" : "x|y?"; }
     /// All names of a container, listed in pages of `most`.
     std::vector<std::string> names(const std::string& prefix = "", std::size_t most = 1000,
                                    const std::string& container = "lab");
@@ -59,6 +61,8 @@ private:
     unsigned uploads_ = 0;
 };
 
+/// What was given, and in the place of a hash that was not given perhaps the content's own.
+void expect_properties(const BlobProperties& found, BlobProperties given, const Content& content);
 /// Cuts content into pieces of at most `size` bytes, with hash and id.
 std::vector<Piece> cut(const Content& content, std::size_t size);
 Piece piece_at(Bytes offset, const Content& content);

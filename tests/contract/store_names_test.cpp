@@ -99,6 +99,14 @@ std::vector<std::string> hard_names() {
 TEST_P(EveryStore, HoldsEveryName) {
     std::vector<std::string> all = hard_names();
     std::ranges::shuffle(all, random());
+    std::erase_if(all, [&](const std::string& name) {
+        if (place().holds(name))
+            return false;
+        EXPECT_EQ(kind_of(put_whole({"lab", name}, bytes(name))), "InvalidArgument") << name;
+        EXPECT_EQ(kind_of(store().create({"lab", name}, options(0), {})), "InvalidArgument") << name;
+        EXPECT_EQ(kind_of(store().stat({"lab", name})), "NotFound") << name;
+        return true;
+    });
     for (const std::string& name : all) {
         ASSERT_TRUE(parse_blob_path("lab/" + name)) << name;
         const Result<void> put = put_whole({"lab", name}, bytes(name));
@@ -156,7 +164,8 @@ TEST_P(EveryStore, HoldsTheLongestNameInTheLongestContainer) {
 
 // The way a name was stored may depend on what was there then; it is found all the same later.
 TEST_P(EveryStore, HoldsANameBesideNamesBelowItInAnyOrder) {
-    const std::vector<std::string> all = {"a", "a/b", "a/b/c", "a/"};
+    std::vector<std::string> all = {"a", "a/b", "a/b/c", "a/"};
+    std::erase_if(all, [&](const std::string& name) { return !place().holds(name); });
     std::vector<std::string> order = all;
     std::ranges::sort(order);
     do {

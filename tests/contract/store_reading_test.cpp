@@ -23,7 +23,7 @@ TEST_P(EveryStore, TellsWhatABlobIs) {
     EXPECT_EQ(status->type, BlobType::Block);
     EXPECT_EQ(status->length, 1025U);
     EXPECT_FALSE(status->etag.empty());
-    EXPECT_EQ(status->properties, BlobProperties());
+    expect_properties(status->properties, {}, content);
     EXPECT_EQ(status->metadata, BlobMetadata());
 }
 

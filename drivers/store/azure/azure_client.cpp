@@ -23,7 +23,8 @@ http::HttpSettings http_settings(const StoreConfig& config, const StoreAccess& a
     return settings;
 }
 
-http::Patience::Settings patience_settings(const StoreConfig& config, const StoreAccess& access, const Clock& clock) {
+http::Patience::Settings patience_settings(const StoreConfig& config, const StoreAccess& access, const Clock& clock,
+                                           std::function<bool()> probe) {
     http::Patience::Settings settings;
     settings.name = config.name;
     settings.clock = &clock;
@@ -31,6 +32,7 @@ http::Patience::Settings patience_settings(const StoreConfig& config, const Stor
     settings.outage = config.azure.outage;
     settings.tell = access.tell;
     settings.seed = to_usec(clock.now());
+    settings.probe = std::move(probe);
     return settings;
 }
 
@@ -81,7 +83,16 @@ AzureClient::AzureClient(const StoreConfig& config, const StoreAccess& access)
       credential_(access.credential ? access.credential : std::make_shared<Credential>()),
       tell_(access.tell),
       http_(http_settings(config, access)),
-      patience_(patience_settings(config, access, clock_)) {}
+      patience_(patience_settings(config, access, clock_, [this] { return answers(); })) {}
+
+// A refusal is an answer, too.
+bool AzureClient::answers() const {
+    AzureRequest request;
+    request.query = {{"comp", "list"}, {"maxresults", "1"}};
+    const Result<http::HttpRequest> wire = signed_request(request, config_.azure, *credential_->secret(), clock_.now());
+    const auto answer = wire ? http_.send(*wire, {}) : std::expected<http::HttpAnswer, http::NoAnswer>(http::HttpAnswer());
+    return answer && answer->status < 500 && answer->status != 429 && answer->status != 408;
+}
 
 void AzureClient::tell(const std::string& sentence) const {
     if (tell_)

@@ -53,13 +53,14 @@ private:
     Result<Reply> run(const AzureRequest& request, const std::stop_token& stop, bool is_brief);
     http::Trial attempt(const AzureRequest& request, const std::stop_token& stop, Attempts& attempts);
     http::Trial judge(http::HttpAnswer answer, std::uint64_t generation, Attempts& attempts);
+    bool answers() const;
     std::string denied_sentence(const Reply& reply) const;
 
     const StoreConfig config_;
     const std::shared_ptr<Credential> credential_;
     const std::function<void(const std::string&)> tell_;
     SystemClock clock_;
-    http::HttpClient http_;
+    mutable http::HttpClient http_;
     http::Patience patience_;
 };
 

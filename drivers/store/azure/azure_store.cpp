@@ -34,6 +34,9 @@ Result<void> check_azure_name(const BlobName& name) {
     }
     if (segments > kMostSegments)
         return fail(ErrorKind::InvalidArgument, "the service keeps no names of more than {} segments: {}", kMostSegments, name.path());
+    if (std::ranges::any_of(name.name, [](char c) { return c == '\\' || (c >= '\0' && c < ' '); }))
+        return fail(ErrorKind::InvalidArgument, "the service keeps no names with a backslash or control characters: {}",
+                    name.path());
     if (name.name.ends_with('.') || name.name.ends_with('/'))
         return fail(ErrorKind::InvalidArgument, "the service keeps no names that end in \"{}\": {}", name.name.back(), name.path());
     return {};

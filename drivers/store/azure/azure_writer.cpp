@@ -315,17 +315,12 @@ Result<void> AzureWriter::rename(const BlobName& name) {
     return {};
 }
 
-// Uncommitted blocks go when their name is written to; then the name goes.
+// Uncommitted blocks go when a list without them is committed; then the name goes.
 Result<void> AzureWriter::abandon() {
     if (!has_put_.exchange(false))
         return {};
-    if (options_.type == BlobType::Block) {
-        AzureRequest request = request_for("PUT", stage_);
-        request.headers["x-ms-blob-type"] = "BlockBlob";
-        DRAY_LET(const Reply reply, client_.call(request, stop_));
-        if (!reply.is_good())
-            return fail(client_.error_of(reply, "throw away what was put of " + name_.path()));
-    }
+    if (options_.type == BlobType::Block)
+        DRAY_TRY(complete_blocks({}, {}));
     return remove_if_there(client_, stage_, stop_);
 }
 

@@ -107,16 +107,25 @@ void Patience::tell_of_failure(const Error& error) {
     tell(fmt::format("does not answer: {}; it is tried again for up to {}", error.text(), seconds_text(settings_.outage)));
 }
 
+bool Patience::answers_others(Microseconds begun) const {
+    {
+        const std::scoped_lock lock(mutex_);
+        if (last_answer_ > begun)
+            return true;
+    }
+    return settings_.probe && settings_.probe();
+}
+
 // While others are answered, this request is the one that does not get through; while nobody is, the endpoint is waited
 // for as long as an outage may take.
 std::optional<Error> Patience::give_up(const Error& error, unsigned attempt, Microseconds begun) {
+    if (attempt >= settings_.attempts && answers_others(begun))
+        return Error(ErrorKind::Unreachable, fmt::format("{}; tried {} times", error.text(), attempt));
     const std::scoped_lock lock(mutex_);
     const Microseconds silent = settings_.clock->since_boot() - last_answer_;
-    if (silent >= settings_.outage)
-        return Error(ErrorKind::Unreachable, fmt::format("{}; it has not answered for {}", error.text(), seconds_text(silent)));
-    if (attempt >= settings_.attempts && last_answer_ > begun)
-        return Error(ErrorKind::Unreachable, fmt::format("{}; tried {} times", error.text(), attempt));
-    return std::nullopt;
+    if (silent < settings_.outage)
+        return std::nullopt;
+    return Error(ErrorKind::Unreachable, fmt::format("{}; it has not answered for {}", error.text(), seconds_text(silent)));
 }
 
 Microseconds Patience::wait_after(const Trial& trial, unsigned attempt) {

@@ -53,6 +53,8 @@ public:
         /// Waits so long or until stopped. Tests have one that moves their clock.
         std::function<void(Microseconds, const std::stop_token&)> pause{};
         std::uint64_t seed = 0;
+        /// Whether the endpoint answers another question now: then a request that it does not answer is the one to blame.
+        std::function<bool()> probe{};
     };
 
     explicit Patience(Settings settings);
@@ -72,6 +74,7 @@ private:
     void leave(const Trial& trial);
     /// Empty: try again after `wait`.
     std::optional<Error> give_up(const Error& error, unsigned attempt, Microseconds begun);
+    bool answers_others(Microseconds begun) const;
     Microseconds wait_after(const Trial& trial, unsigned attempt);
     void tell_of_failure(const Error& error);
     void tell(const std::string& sentence) const;

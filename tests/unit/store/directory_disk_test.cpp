@@ -164,7 +164,7 @@ TEST_F(DirectoryStoreDisk, IsNotBegunAnewWhereOneWasBefore) {
     ASSERT_EQ(kind_of(refused), "Unreachable");
     EXPECT_NE(refused.error().text().find("mount what belongs there"), std::string::npos) << refused.error().text();
     EXPECT_FALSE(fs::exists(mount_point / ".dray")) << "what was refused makes nothing";
-    EXPECT_EQ(kind_of(open_store(config_of(root() / "nowhere"), identity)), "NotFound");
+    EXPECT_EQ(kind_of(open_store(config_of(root() / "nowhere"), {.known_identity = identity})), "NotFound");
     // The operator's word, and a kill during the first use, leave this.
     fs::create_directory(mount_point / ".dray");
     const auto anew = open_store(config_of(mount_point), {.known_identity = identity});

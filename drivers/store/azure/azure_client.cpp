@@ -136,6 +136,7 @@ Trial AzureClient::attempt(const AzureRequest& request, const std::stop_token& s
 
 Trial AzureClient::judge(http::HttpAnswer answer, std::uint64_t generation, Attempts& attempts) {
     Reply reply;
+    attempts.is_repeated = attempts.is_repeated || answer.sends > 1;
     reply.is_repeated = attempts.is_repeated;
     reply.first_sent = attempts.first_sent;
     if (const auto date = parse_http_date(answer.header("date")))

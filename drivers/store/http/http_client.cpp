@@ -39,6 +39,7 @@ struct Exchange {
     CURL* easy;
     HttpAnswer answer{};
     std::size_t sent = 0;
+    unsigned sends = 0;
     bool is_too_long = false;
 
     bool is_for_caller() const {
@@ -113,6 +114,11 @@ std::size_t take_header(char* from, std::size_t size, std::size_t count, void* c
 
 int look_at_stop(void* context, curl_off_t /*total*/, curl_off_t /*now*/, curl_off_t /*total_up*/, curl_off_t /*up*/) {
     return static_cast<Exchange*>(context)->stop.stop_requested() ? 1 : 0;
+}
+
+int count_sends(void* context, char* /*to*/, char* /*from*/, int /*to_port*/, int /*from_port*/) {
+    ++static_cast<Exchange*>(context)->sends;
+    return CURL_PREREQFUNC_OK;
 }
 
 /// Host and port, for sentences.
@@ -232,6 +238,8 @@ std::expected<HttpAnswer, NoAnswer> HttpClient::send(const HttpRequest& request,
     (void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, &exchange);
     (void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
     (void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, &exchange);
+    (void)curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, count_sends);
+    (void)curl_easy_setopt(easy, CURLOPT_PREREQDATA, &exchange);
     if (request.method == "HEAD")
         (void)curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
     if (request.method == "PUT") {
@@ -257,6 +265,7 @@ std::expected<HttpAnswer, NoAnswer> HttpClient::send(const HttpRequest& request,
     long status = 0;
     (void)curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     exchange.answer.status = static_cast<int>(status);
+    exchange.answer.sends = exchange.sends;
     connections_->give_back(std::move(handle));
     return std::move(exchange.answer);
 }

@@ -50,6 +50,8 @@ struct HttpAnswer {
     std::string body;
     /// Bytes of the body that went to HttpRequest::into.
     std::size_t received = 0;
+    /// More than 1: a kept connection turned out to be closed, and it was sent anew; the first may have been heard.
+    unsigned sends = 1;
 
     /// "" where it is not there.
     const std::string& header(const std::string& name) const;

@@ -215,7 +215,8 @@ Result<void> run(std::span<char* const> arguments) {
         return fail(ErrorKind::Corrupt, "drayd did not begin with a task");
     DRAY_LET(store::StoreAccess access, read_secrets(*task, first.descriptors));
     const Result<std::optional<Peer>> peer = peer_of(task->store);
-    Result<std::string> certificates = peer ? read_certificates(task->store) : fail(peer.error());
+    const Result<void> network = peer ? check_network(task->store) : fail(peer.error());
+    Result<std::string> certificates = network ? read_certificates(task->store) : fail(network.error());
     if (!certificates) {
         engine.send(faulted(certificates.error()));
         return {};

@@ -6,6 +6,9 @@
 #include <netinet/in.h>
 #include <openssl/evp.h>
 #include <resolv.h>
+#include <sys/socket.h>
+
+#include <cerrno>
 
 #include "config/url.hpp"
 #include "daemon/base/file.hpp"
@@ -43,6 +46,20 @@ Result<std::optional<Peer>> peer_of(const StoreConfig& store) {
         return fail(ErrorKind::InvalidArgument, "store \"{}\": its {} {}", store.name,
                     store.azure.proxy.empty() ? "endpoint" : "proxy", url.error().text());
     return Peer{std::move(url->host), url->port};
+}
+
+// As the unit that is shipped has it, for sites whose stores are directories. Looking a name up would fail, and point
+// to the wrong place.
+Result<void> check_network(const StoreConfig& store) {
+    if (!has_network(store))
+        return {};
+    for (const int family : {AF_INET, AF_INET6})
+        if (FileDescriptor(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)))
+            return {};
+    return fail(ErrorKind::Denied,
+                "store \"{}\": drayd's service may not use the network ({}); run: systemctl edit drayd, and add [Service] "
+                "RestrictAddressFamilies=AF_INET AF_INET6 and IPAddressDeny= as its note says",
+                store.name, errno_text(errno));
 }
 
 Result<std::string> read_certificates(const StoreConfig& store) {

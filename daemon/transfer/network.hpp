@@ -22,6 +22,9 @@ struct Peer {
 /// Nothing for a store without a network. InvalidArgument: its URL is none.
 Result<std::optional<Peer>> peer_of(const StoreConfig& store);
 
+/// Denied: this process may have no sockets at all, whatever the box allows. One sentence that says how to mend it.
+Result<void> check_network(const StoreConfig& store);
+
 /// The certificates that the store's is checked with, PEM; empty where none is. NotFound, Denied: one sentence that
 /// says how to mend it.
 Result<std::string> read_certificates(const StoreConfig& store);

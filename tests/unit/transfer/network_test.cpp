@@ -2,9 +2,12 @@
 #include "daemon/transfer/network.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <fstream>
 
+#include "daemon/confine/confine.hpp"
 #include "tests/support/scratch_directory.hpp"
 
 namespace dray::transfer {
@@ -57,6 +60,25 @@ TEST(Network, TheTrustedCertificatesAreTheStoresOwnOrTheSystems) {
 TEST(Network, WithoutTlsNoCertificateIsAskedFor) {
     EXPECT_EQ(read_certificates(azure("http://127.0.0.1:10000/acme")).value(), "");
     EXPECT_EQ(read_certificates({.name = "vault", .type = "directory", .path = "/srv/vault"}).value(), "");
+}
+
+TEST(Network, AServiceWithoutSocketsIsSaidToBeOne) {
+    const StoreConfig blue = azure("https://acme.blob.example");
+    EXPECT_TRUE(check_network(blue));
+    const pid_t child = fork();
+    if (child == 0) {
+        // As RestrictAddressFamilies= does it: the box of a directory store has no sockets either.
+        if (!confine::drop_privileges() || !confine::box_transfer({}))
+            _exit(1);
+        const Result<void> checked = check_network(blue);
+        const bool is_right = !checked && checked.error().kind() == ErrorKind::Denied &&
+                              checked.error().text().find("systemctl edit drayd") != std::string::npos &&
+                              check_network({.name = "vault", .type = "directory", .path = "/srv/vault"});
+        _exit(is_right ? 42 : 2);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 42) << status;
 }
 
 TEST(Network, ANameThatNobodyKnowsHoldsNothingUp) {

@@ -66,7 +66,7 @@ struct Piece {
     std::span<const std::byte> content;
     /// CRC-64/NVME of `content`, for who would have to compute a hash only to give one; never beside an md5. Only where the
     /// store takes_crc64(), and `content` then lies in memory that nobody else writes to.
-    std::optional<std::uint64_t> crc64{};
+    std::optional<std::uint64_t> crc64 = std::nullopt;
 };
 
 struct CreateOptions {

@@ -252,6 +252,7 @@ Result<std::span<std::byte>> EncryptingWriter::use_block(std::uint64_t block, Bl
         if (found == blocks_.end())
             return {};
         ++found->second.users;
+        found->second.when = work.when();
         return {found->second.bytes.get(), stored};
     };
     {
@@ -403,17 +404,18 @@ Bytes EncryptingWriter::drop_idle() {
     return freed;
 }
 
-Bytes EncryptingWriter::give_up() {
+Bytes EncryptingWriter::give_up(std::uint64_t when) {
     const std::scoped_lock lock(mutex_);
-    for (const auto& [number, block] : blocks_)
-        if (block.users != 0 || block.is_going)
-            return 0;
-    const Bytes freed = drop_idle();
-    if (freed != 0 && !failure_)
+    const auto is_stale = [&](const auto& entry) {
+        return entry.second.users == 0 && !entry.second.is_going && entry.second.when < when;
+    };
+    if (std::ranges::none_of(blocks_, is_stale))
+        return 0;
+    if (!failure_)
         failure_ = Error(ErrorKind::Unsupported,
                          fmt::format("blob {}: too much of it waits for pieces that have not come; client-side encryption "
                                      "needs them in regions of {}", name_.path(), format_bytes(kWrittenRegion)));
-    return freed;
+    return drop_idle();
 }
 
 Result<void> EncryptingWriter::finish(std::span<const Piece> pieces, const BlobProperties& properties,
@@ -436,6 +438,7 @@ Result<void> EncryptingWriter::finish(std::span<const Piece> pieces, const BlobP
         if (!std::ranges::all_of(sent_, [](bool is_sent) { return is_sent; }))
             return fail(ErrorKind::Corrupt, "blob {}: the store does not have all its pieces", name_.path());
     }
+    blocks.reserve(block_count_);
     for (std::uint64_t block = 0; block < block_count_; ++block)
         blocks.push_back({block * stored_length(block_size_, kWrittenRegion), block_stored(block), id_of(block), {}, {}});
     return inner_->finish(blocks, without_hash(properties), all);

@@ -74,6 +74,8 @@ private:
         Bytes filled = 0;
         /// Puts that write to it, or wait to.
         unsigned users = 0;
+        /// When the last of them came.
+        std::uint64_t when = 0;
         bool is_going = false;
     };
     struct Put {
@@ -90,7 +92,7 @@ private:
 
     EncryptingWriter(BlobStore& inner, BlockMemory& memory, BlobEncryption encryption, Marker marker, BlobName name,
                      const CreateOptions& options, std::stop_token stop);
-    Bytes give_up() override;
+    Bytes give_up(std::uint64_t when) override;
 
     Bytes block_length(std::uint64_t block) const;
     Bytes block_stored(std::uint64_t block) const { return stored_length(block_length(block), kWrittenRegion); }

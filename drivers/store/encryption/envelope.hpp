@@ -33,8 +33,8 @@ struct Envelope {
     /// Ours, among what the format lets writers say of themselves; other programs pass over them. The length of the
     /// plaintext, because the format itself does not show that whole regions are missing at the end; the upload that made
     /// the blob. Whoever can change the blob can change them: they are against accidents.
-    std::optional<Bytes> length{};
-    std::string upload_id{};
+    std::optional<Bytes> length;
+    std::string upload_id;
 };
 
 std::string write_envelope(const Envelope& envelope);

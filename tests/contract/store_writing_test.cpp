@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <barrier>
+#include <mutex>
 #include <thread>
 
 #include "tests/contract/store_fixture.hpp"
@@ -208,12 +209,12 @@ TEST_P(EveryStore, ReplacesContentPropertiesAndMetadataWhateverTheType) {
             const Content content = random_content(2048);
             CreateOptions upload = options(old.size(), true);
             upload.type = before;
-            ASSERT_TRUE(
-                store().put_whole(kBlob, upload, piece_at(0, old), kProperties, kMetadata, {}));
+            Result<void> put = store().put_whole(kBlob, upload, piece_at(0, old), kProperties, kMetadata, {});
+            ASSERT_TRUE(put) << put.error().text();
             upload = options(content.size(), true);
             upload.type = after;
-            ASSERT_TRUE(
-                store().put_whole(kBlob, upload, piece_at(0, content), {}, {{"new", "1"}}, {}));
+            put = store().put_whole(kBlob, upload, piece_at(0, content), {}, {{"new", "1"}}, {});
+            ASSERT_TRUE(put) << put.error().text();
             EXPECT_EQ(content_of(kBlob), content);
             const Result<BlobStatus> status = store().stat(kBlob);
             ASSERT_TRUE(status);
@@ -506,7 +507,8 @@ TEST_P(EveryStore, LetsExactlyOneWriterHaveAName) {
 TEST_P(EveryStore, WritesManyBlobsAtOnce) {
     constexpr int kThreads = 4;
     constexpr int kBlobs = 50;
-    std::atomic<int> failures = 0;
+    std::mutex mutex;
+    std::string failures;
     {
         std::vector<std::jthread> threads;
         for (int t = 0; t < kThreads; ++t)
@@ -517,12 +519,14 @@ TEST_P(EveryStore, WritesManyBlobsAtOnce) {
                     CreateOptions upload;
                     upload.length = content.size();
                     upload.upload_id = "many-" + std::to_string(t) + "-" + std::to_string(i);
-                    failures +=
-                        !store().put_whole({"lab", name}, upload, piece_at(0, content), {}, {}, {});
+                    const Result<void> put =
+                        store().put_whole({"lab", name}, upload, piece_at(0, content), {}, {}, {});
+                    const std::scoped_lock lock(mutex);
+                    failures += put ? "" : put.error().text() + "\n";
                 }
             });
     }
-    EXPECT_EQ(failures, 0);
+    EXPECT_EQ(failures, "");
     const std::vector<std::string> all = names();
     EXPECT_EQ(all.size(), static_cast<std::size_t>(kThreads * kBlobs));
     for (const std::string& name : all)

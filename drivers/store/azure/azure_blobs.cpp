@@ -99,8 +99,13 @@ Result<Reply> send_checked(AzureClient& client, AzureRequest request, const Piec
     request.body = piece.content;
     if (has_hash)
         request.headers["Content-MD5"] = to_base64(piece.md5);
+    std::optional<TimePoint> first_sent;
     for (int sends = 1;; ++sends) {
         DRAY_LET(Reply reply, client.call(request, stop));
+        reply.is_repeated = reply.is_repeated || first_sent;
+        if (!first_sent)
+            first_sent = reply.first_sent;
+        reply.first_sent = *first_sent;
         if (!has_hash || !says_changed(reply) || sends >= kSends)
             return reply;
         if (md5(piece.content) != piece.md5)

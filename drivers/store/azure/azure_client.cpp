@@ -129,12 +129,12 @@ Trial AzureClient::attempt(const AzureRequest& request, const std::stop_token& s
         return {Trial::Outcome::Hopeless, wire.error(), {}};
     std::expected<http::HttpAnswer, http::NoAnswer> answer = http_.send(*wire, stop);
     if (answer)
-        return judge(*std::move(answer), generation, attempts);
+        return judge(request, *std::move(answer), generation, attempts);
     attempts.is_repeated = true;
     return {answer.error().may_retry ? Trial::Outcome::Again : Trial::Outcome::Hopeless, answer.error().error, {}};
 }
 
-Trial AzureClient::judge(http::HttpAnswer answer, std::uint64_t generation, Attempts& attempts) {
+Trial AzureClient::judge(const AzureRequest& request, http::HttpAnswer answer, std::uint64_t generation, Attempts& attempts) {
     Reply reply;
     attempts.is_repeated = attempts.is_repeated || answer.sends > 1;
     reply.is_repeated = attempts.is_repeated;
@@ -147,11 +147,14 @@ Trial AzureClient::judge(http::HttpAnswer answer, std::uint64_t generation, Atte
         reply.message = error.message;
     }
     const int status = answer.status;
+    // Whoever gave a hash looks at the content himself; without one it can only be the way.
+    const bool is_changed = reply.code.ends_with("Mismatch") && status == 400 && !request.headers.contains("Content-MD5") &&
+                            !request.headers.contains("x-ms-content-crc64");
     const bool is_throttled = status == 429 || status == 503;
     const bool is_refused = status == 401 || status == 403;
     const auto wait = asked_wait(answer);
     const std::string what = fmt::format("it answers {}{}{}", status, reply.code.empty() ? "" : " ", reply.code);
-    if (is_throttled || is_worth_another_try(status, reply.code)) {
+    if (is_throttled || is_changed || is_worth_another_try(status, reply.code)) {
         attempts.is_repeated = attempts.is_repeated || status >= 500;
         return {is_throttled ? Trial::Outcome::Throttled : Trial::Outcome::Again, Error(ErrorKind::Unreachable, what), wait};
     }

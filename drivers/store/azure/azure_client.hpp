@@ -36,7 +36,7 @@ public:
 
     /// Unreachable: no answer within the patience. Cancelled: stopped. Denied: the credential is none of its kind.
     Result<Reply> call(const AzureRequest& request, const std::stop_token& stop);
-    /// The same for somebody who waits: one attempt and another.
+    /// The same for somebody who waits: a few attempts within some seconds.
     Result<Reply> ask(const AzureRequest& request, const std::stop_token& stop);
 
     /// What a refusal means: "cannot ACTION: ..." with what would mend it.
@@ -52,7 +52,8 @@ private:
     struct Attempts;
     Result<Reply> run(const AzureRequest& request, const std::stop_token& stop, bool is_brief);
     http::Trial attempt(const AzureRequest& request, const std::stop_token& stop, Attempts& attempts);
-    http::Trial judge(http::HttpAnswer answer, std::uint64_t generation, Attempts& attempts);
+    http::Trial judge(const AzureRequest& request, http::HttpAnswer answer, std::uint64_t generation,
+                      Attempts& attempts);
     bool answers() const;
     std::string denied_sentence(const Reply& reply) const;
 

@@ -15,6 +15,10 @@ constexpr Microseconds kLongestAsked = std::chrono::minutes(10);
 constexpr unsigned kAnswersForOneMore = 20;
 /// Requests that were under way together are throttled together; that counts once.
 constexpr Microseconds kThrottleOnce = std::chrono::seconds(1);
+/// For somebody who waits (rules.md 27: 20 s).
+constexpr int kBriefAttempts = 4;
+constexpr Microseconds kBriefWait = std::chrono::milliseconds(200);
+constexpr Microseconds kBriefLimit = std::chrono::seconds(5);
 /// Silence that is worth a line in the log.
 constexpr Microseconds kWorthTelling = std::chrono::seconds(5);
 
@@ -165,12 +169,16 @@ Result<void> Patience::run(const std::function<Trial()>& attempt, const std::sto
 
 Result<void> Patience::run_briefly(const std::function<Trial()>& attempt, const std::stop_token& stop) {
     std::optional<Error> error;
-    for (int number = 0; number < 2; ++number) {
+    const Microseconds begun = settings_.clock->since_boot();
+    for (int number = 0; number < kBriefAttempts; ++number) {
+        if (number > 0)
+            settings_.pause(kBriefWait * number, stop);
         Trial trial = attempt();
         if (trial.outcome == Trial::Outcome::Answered)
             return {};
         error = trial.error.value_or(Error(ErrorKind::Unreachable, "no answer"));
-        if (trial.outcome == Trial::Outcome::Hopeless || stop.stop_requested())
+        if (trial.outcome == Trial::Outcome::Hopeless || stop.stop_requested() ||
+            settings_.clock->since_boot() - begun > kBriefLimit)
             break;
     }
     return fail(*std::move(error));

@@ -61,7 +61,7 @@ public:
 
     /// Runs `attempt` until it is answered. Cancelled: stopped. Unreachable: given up; else Hopeless' own error.
     Result<void> run(const std::function<Trial()>& attempt, const std::stop_token& stop);
-    /// One attempt and a second one, for questions whose asker waits.
+    /// A few attempts within some seconds, for questions whose asker waits.
     Result<void> run_briefly(const std::function<Trial()>& attempt, const std::stop_token& stop);
 
     void pause(Microseconds time, const std::stop_token& stop) const { settings_.pause(time, stop); }

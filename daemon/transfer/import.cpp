@@ -263,8 +263,9 @@ Result<bool> Import::is_known(std::uint64_t index, const format::ManifestBlob& b
     return true;
 }
 
-// After a commit with an unknown outcome the blob itself tells (rules.md 15): what has the length, the properties
-// and metadata and, byte for byte, the content that the commit was to make, and is not older, is ours.
+// After a commit with an unknown outcome the blob itself tells (rules.md 15): what our upload made is ours, where the
+// store knows that; else what has the length, the properties and metadata and, byte for byte, the content that the commit
+// was to make, and is not older.
 Result<bool> Import::was_committed(BlobWork& work) {
     if (journal_.is_new())
         return false;
@@ -277,15 +278,23 @@ Result<bool> Import::was_committed(BlobWork& work) {
     const Result<store::BlobStatus> found = store_.stat(*name);
     if (!found && found.error().kind() != ErrorKind::NotFound)
         return fail(Error(found.error()));
-    if (!found || found->length != work.blob.length || found->modified + kStampSlack < intent->time ||
-        found->properties != work.properties || found->metadata != work.metadata)
+    if (!found)
         return false;
-    DRAY_LET(const bool is_same, has_content(work, *name));
-    if (!is_same) {
-        for (auto& piece : work.pieces)
-            piece.reset();
-        progress_.bytes_succeeded -= std::exchange(work.bytes_succeeded, 0);
-        return false;
+    if (store_.tells_uploads()) {
+        if (found->upload_id != upload_id(journal_, work.index))
+            return false;
+        take_as_published(work, *found);
+    } else {
+        if (found->length != work.blob.length || found->modified + kStampSlack < intent->time ||
+            found->properties != work.properties || found->metadata != work.metadata)
+            return false;
+        DRAY_LET(const bool is_same, has_content(work, *name));
+        if (!is_same) {
+            for (auto& piece : work.pieces)
+                piece.reset();
+            progress_.bytes_succeeded -= std::exchange(work.bytes_succeeded, 0);
+            return false;
+        }
     }
     work.name = *std::move(name);
     BlobRecord record =
@@ -293,6 +302,20 @@ Result<bool> Import::was_committed(BlobWork& work) {
     record.disposition = work.disposition_outcome(intent->replaces);
     conclude(work, std::move(record));
     return true;
+}
+
+// A store that knows whose a blob is need not be read; perhaps it cannot be, for want of the private key. Only whole blobs
+// are published there.
+void Import::take_as_published(BlobWork& work, const store::BlobStatus& found) {
+    for (std::size_t i = 0; i < work.blob.pieces.size(); ++i) {
+        work.pieces[i] = PieceOutcome::Completed;
+        succeed(work, work.blob.pieces[i].length);
+    }
+    store::BlobProperties wanted = work.properties;
+    wanted.content_md5.clear();  // that of the plaintext is not kept
+    const bool is_bare = found.properties == store::BlobProperties() && found.metadata.empty();
+    if (is_bare && (wanted != store::BlobProperties() || !work.metadata.empty()))
+        went_bare(work);
 }
 
 // A page blob is published with a hole where a piece was bad; such a piece reads as zeros.

@@ -98,6 +98,7 @@ private:
     bool is_full_with(const BlobWork& work) const;
     Result<bool> is_known(std::uint64_t index, const format::ManifestBlob& blob);
     Result<bool> was_committed(BlobWork& work);
+    void take_as_published(BlobWork& work, const store::BlobStatus& found);
     Result<bool> has_content(BlobWork& work, const BlobName& name);
     Result<void> begin(Awaited awaited);
     /// The store failed before anything was asked of the drive for this blob.
@@ -158,6 +159,8 @@ private:
     using Commit = std::function<Result<void>(const store::BlobProperties&, const store::BlobMetadata&)>;
     Published publish(BlobWork& work, const Commit& commit);
     Result<void> commit_once(BlobWork& work, const Commit& commit);
+    /// It was published without properties and metadata, because the store did not take them.
+    static void went_bare(BlobWork& work);
     void published(BlobWork& work, const Published& published);
     /// A call of the store's on a lane: what it throws is the failure of this one blob.
     template <typename Call>

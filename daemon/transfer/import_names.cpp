@@ -160,10 +160,14 @@ Result<void> Import::commit_once(BlobWork& work, const Commit& commit) {
     // What is wrong beside them is what counts: the name is taken, the store is gone.
     if (Result<void> bare = commit({}, {}); !bare)
         return bare.error().kind() == ErrorKind::InvalidArgument ? done : bare;
+    went_bare(work);
+    return {};
+}
+
+void Import::went_bare(BlobWork& work) {
     for (auto* outcome : {&work.metadata_outcome, &work.properties_outcome})
         if (*outcome == SideFileOutcome::Completed)
             *outcome = SideFileOutcome::BlobRequestFailed;
-    return {};
 }
 
 // Back from the lane.

@@ -83,6 +83,7 @@ public:
     std::string identity() const override { return inner_->identity(); }
     std::string uri(const BlobName& name) const override { return inner_->uri(name); }
     bool checks_at_far_end() const override { return faults_.checks_at_far_end; }
+    bool tells_uploads() const override { return inner_->tells_uploads(); }
     Result<void> check() override {
         return faults_.around("check", "", 0, [&] { return inner_->check(); });
     }

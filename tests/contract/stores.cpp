@@ -17,28 +17,11 @@ class DirectoryPlace : public StorePlace {
 public:
     DirectoryPlace() = default;
     explicit DirectoryPlace(const std::string& above) : directory_(above) {}
-    Result<std::unique_ptr<BlobStore>> open() override {
-        return open_store({"vault", "directory", directory_.path().string()});
-    }
+    Result<std::unique_ptr<BlobStore>> open() override { return open_store(config(), access()); }
 
-private:
-    test::ScratchDirectory directory_;
-};
-
-/// Encryption around a store: what is in the directory is what nobody can read.
-class EncryptedPlace : public StorePlace {
-public:
-    Result<std::unique_ptr<BlobStore>> open() override {
-        StoreConfig config{"vault", "directory", directory_.path().string()};
-        config.encryption = {"contract", "A256KW", "unused"};
-        StoreAccess access;
-        access.encryption_key = std::make_shared<const SecretBytes>(std::string_view("0123456789abcdef0123456789ABCDEF"));
-        return open_store(config, access);
-    }
-    bool keeps_pages() const override { return false; }
-    bool resumes() const override { return false; }
-    bool leaves_out_blocks() const override { return false; }
-    bool keeps_content_md5() const override { return false; }
+protected:
+    virtual StoreConfig config() const { return {"vault", "directory", directory_.path().string()}; }
+    virtual StoreAccess access() const { return {}; }
 
 private:
     test::ScratchDirectory directory_;
@@ -55,11 +38,7 @@ public:
         config_.azure.credential = "unused";
         config_.azure.allow_http = true;
     }
-    Result<std::unique_ptr<BlobStore>> open() override {
-        StoreAccess access;
-        access.credential = std::make_shared<Credential>(SecretBytes(std::string_view(secret())));
-        return open_store(config_, access);
-    }
+    Result<std::unique_ptr<BlobStore>> open() override { return open_store(config(), access()); }
     std::string secret() const override { return test::Azurite::the().key(); }
     /// blob-rest.md A.1.
     bool holds(const std::string& name) const override {
@@ -69,9 +48,40 @@ public:
                std::ranges::count(name, '/') < 254;
     }
 
+protected:
+    virtual StoreConfig config() const { return config_; }
+    virtual StoreAccess access() const {
+        StoreAccess access;
+        access.credential = std::make_shared<Credential>(SecretBytes(std::string_view(secret())));
+        return access;
+    }
+
 private:
     std::string account_;
     StoreConfig config_;
+};
+
+/// Encryption around another store: what is there is what nobody can read.
+template <typename Place>
+class Encrypted : public Place {
+public:
+    using Place::Place;
+    bool keeps_pages() const override { return false; }
+    bool resumes() const override { return false; }
+    bool leaves_out_blocks() const override { return false; }
+    bool keeps_content_md5() const override { return false; }
+
+protected:
+    StoreConfig config() const override {
+        StoreConfig config = Place::config();
+        config.encryption = {"contract", "A256KW", "unused"};
+        return config;
+    }
+    StoreAccess access() const override {
+        StoreAccess access = Place::access();
+        access.encryption_key = std::make_shared<const SecretBytes>(std::string_view("0123456789abcdef0123456789ABCDEF"));
+        return access;
+    }
 };
 
 }  // namespace
@@ -81,12 +91,14 @@ const std::vector<StoreKind>& store_kinds() {
         {"directory",
          [] { return std::unique_ptr<StorePlace>(new DirectoryPlace()); }},
         {"encrypted_directory",
-         [] { return std::unique_ptr<StorePlace>(new EncryptedPlace()); }},
+         [] { return std::unique_ptr<StorePlace>(new Encrypted<DirectoryPlace>()); }},
         {"azure",
          [] { return std::unique_ptr<StorePlace>(new AzurePlace(test::Azurite::the().url())); }},
         // A network and a service that have bad days must not be noticed.
         {"azure_faulty",
          [] { return std::unique_ptr<StorePlace>(new AzurePlace(test::FaultServer::mild().url())); }},
+        {"encrypted_azure",
+         [] { return std::unique_ptr<StorePlace>(new Encrypted<AzurePlace>(test::Azurite::the().url())); }},
         // Another file system, where a flush costs nothing and everything comes closer together.
         {"directory_in_memory",
          [] { return std::unique_ptr<StorePlace>(new DirectoryPlace("/dev/shm")); }},

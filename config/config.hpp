@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The typed settings with their defaults. What each means is said in config/dray.yaml.
-#pragma once
+#pragma once  // NOLINTBEGIN(readability-redundant-member-init): whoever names some members may leave the others out.
 
 #include <chrono>
 #include <map>
@@ -134,4 +134,4 @@ struct Config {
     bool operator==(const Config&) const = default;
 };
 
-}  // namespace dray
+}  // namespace dray, NOLINTEND(readability-redundant-member-init)

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "config/url.hpp"
+#include "daemon/model/blob_name.hpp"
 
 namespace dray {
 namespace {
@@ -157,6 +158,14 @@ void read_api_version(ConfigSection& section, AzureConfig& azure) {
                                                    AzureConfig().api_version));
 }
 
+void read_container(ConfigSection& section, AzureConfig& azure) {
+    const bool is_given = section.has("container");
+    section.read_text("container", azure.container);
+    if (is_given && !check_container(azure.container))
+        section.mistake("container", "must be a container's name: 3 to 63 lower-case letters, digits and single dashes "
+                                     "between them");
+}
+
 void read_azure(ConfigSection& section, AzureConfig& azure) {
     using std::chrono::days;
     using std::chrono::hours;
@@ -164,6 +173,7 @@ void read_azure(ConfigSection& section, AzureConfig& azure) {
     using std::chrono::seconds;
     read_azure_credential(section, azure);
     read_endpoint(section, azure);
+    read_container(section, azure);
     section.read_path("ca-file", azure.ca_file);
     read_proxy(section, azure);
     section.read_duration("connect-timeout", azure.connect_timeout, seconds(1), minutes(5));

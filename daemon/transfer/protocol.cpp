@@ -52,6 +52,7 @@ auto texts_of(Config& store) {
                       &store.azure.endpoint,
                       &store.azure.account,
                       &store.azure.credential,
+                      &store.azure.container,
                       &store.azure.ca_file,
                       &store.azure.proxy,
                       &store.azure.api_version,

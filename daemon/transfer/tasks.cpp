@@ -30,6 +30,14 @@ store::StoreAccess access_of(const Surroundings& around) {
     return access;
 }
 
+/// A key that is none is the site's to mend, like one that is refused.
+Result<std::unique_ptr<store::BlobStore>> open_store_of(const Surroundings& around) {
+    Result<std::unique_ptr<store::BlobStore>> store = store::open_store(around.task.store, access_of(around));
+    if (!store && store.error().kind() == ErrorKind::InvalidArgument)
+        return fail(ErrorKind::Denied, "{}", store.error().text());
+    return store;
+}
+
 /// How long dray-drive may think about one request: longer than a dying disk's own retries.
 constexpr Microseconds kPatience = std::chrono::minutes(10);
 
@@ -91,7 +99,7 @@ private:
         if (!lock)
             return faulted(lock.error());
         // A store that cannot be used is worth knowing before anything is derived and read.
-        Result<std::unique_ptr<store::BlobStore>> store = store::open_store(task_.store, access_of(around_));
+        Result<std::unique_ptr<store::BlobStore>> store = open_store_of(around_);
         if (!store)
             return faulted(store.error());
         store_ = *std::move(store);
@@ -244,7 +252,7 @@ private:
 Result<Report> abandon(const Surroundings& around) {
     const Task& task = around.task;
     DRAY_LET(const FileDescriptor lock, lock_directory(around));
-    DRAY_LET(const std::unique_ptr<store::BlobStore> store, store::open_store(task.store, access_of(around)));
+    DRAY_LET(const std::unique_ptr<store::BlobStore> store, open_store_of(around));
     const Reports reports(task, *store, around.clock);
     Report report;
     report.status = task.status;
@@ -317,7 +325,7 @@ Report run_abandon(const Surroundings& around) {
 }
 
 Report run_check(const Surroundings& around) {
-    Result<std::unique_ptr<store::BlobStore>> store = store::open_store(around.task.store, access_of(around));
+    Result<std::unique_ptr<store::BlobStore>> store = open_store_of(around);
     Result<void> checked = store ? (*store)->check() : fail(Error(store.error()));
     if (!checked)
         return faulted(checked.error());

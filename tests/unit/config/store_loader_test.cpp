@@ -53,6 +53,7 @@ stores:
     account: acme
     credential: sas:/etc/dray/blue.sas
     encryption-key: escrow
+    container: drives
     ca-file: /etc/dray/ca.pem
     proxy: http://proxy.example:3128
     allow-http: true
@@ -69,6 +70,7 @@ stores:
                   .account = "acme",
                   .credential_kind = CredentialKind::Sas,
                   .credential = "/etc/dray/blue.sas",
+                  .container = "drives",
                   .ca_file = "/etc/dray/ca.pem",
                   .proxy = "http://proxy.example:3128",
                   .allow_http = true,
@@ -198,6 +200,8 @@ TEST(AzureStore, BothSidesOfEveryLimit) {
         {"stall-timeout", "1s", "999ms", "1h", "3601s"},
         {"outage", "1s", "999ms", "7d", "604801s"},
         {"api-version", "2019-12-12", "2019-12-11", "9999-99-99", "10000-01-01"},
+        {"container", "abc", "ab", "a23456789-123456789-123456789-123456789-123456789-123456789-123",
+         "a23456789-123456789-123456789-123456789-123456789-123456789-1234"},
         {"ca-file", "/a", "a", "/b", "/a/.."},
         {"proxy", "http://p:1", "http://p:0", "http://p:65535", "http://p:65536"},
     };
@@ -220,6 +224,9 @@ TEST(AzureStore, EachMistakeSaysWhatWouldBeRight) {
     for (const char* version : {"latest", "2021-12-2", "2021/12/02", "2021-12-02x"})
         EXPECT_THAT(mistakes(with(std::string("api-version: ") + version)),
                     HasSubstr("must be a date from 2019-12-12 on, written like 2021-12-02"));
+    for (const char* container : {"Drives", "a--b", "-ab", "ab-", "a.b", "\"\""})
+        EXPECT_THAT(mistakes(with(std::string("container: ") + container)),
+                    HasSubstr("stores.blue.container: must be a container's name"));
     EXPECT_THAT(mistakes(with("path: /srv")), HasSubstr("\"path\" is not a setting of stores.blue"));
     EXPECT_THAT(mistakes("stores: {vault: {type: directory, path: /a, endpoint: x}}"),
                 HasSubstr("\"endpoint\" is not a setting of stores.vault"));

@@ -253,6 +253,7 @@ TEST_F(Reload, OnlyPlaceAndKeyAreFixedWhileJobsNeedTheStore) {
     EXPECT_EQ(obstacles([](StoreConfig& store) {
                   store.azure.credential = "/other";
                   store.azure.credential_kind = CredentialKind::Token;
+                  store.azure.container = "drives";
                   store.azure.ca_file = "/ca";
                   store.azure.proxy = "http://proxy:1";
                   store.azure.allow_http = true;

@@ -19,7 +19,7 @@ Task full_task() {
     task.store = {"vault",
                   "azure",
                   "/srv/vault",
-                  {"https://acme.blob.example", "acme", CredentialKind::Token, "blue-key", "/etc/ca.pem",
+                  {"https://acme.blob.example", "acme", CredentialKind::Token, "blue-key", "box", "/etc/ca.pem",
                    "http://proxy.example:3128", true, std::chrono::seconds(3), std::chrono::seconds(4),
                    std::chrono::seconds(5), "2023-11-03"},
                   {"escrow", "A256KW", "escrow-key"}};

@@ -166,6 +166,13 @@ Trial AzureClient::judge(const AzureRequest& request, http::HttpAnswer answer, s
     return {};
 }
 
+bool AzureClient::is_for_less() const {
+    if (config_.azure.credential_kind != CredentialKind::Sas)
+        return config_.azure.credential_kind == CredentialKind::Token;
+    const auto expiry = sas_expiry(*credential_->secret());
+    return !expiry || *expiry > clock_.now();
+}
+
 std::string AzureClient::denied_sentence(const Reply& reply) const {
     const AzureConfig& azure = config_.azure;
     const auto service_time = parse_http_date(reply.answer.header("date"));
@@ -182,6 +189,10 @@ std::string AzureClient::denied_sentence(const Reply& reply) const {
                                azure.credential, reply.code);
         return fmt::format("the service refuses the SAS {} ({}); put a valid one in its place", azure.credential, reply.code);
     }
+    // A key has every right; what is refused with this code all the same is refused for where it comes from.
+    if (azure.credential_kind == CredentialKind::SharedKey && reply.code.starts_with("Authorization"))
+        return fmt::format("the service refuses the key {} of account {} ({}); put the right key in its place, or have the "
+                           "account's network rules let this machine in", azure.credential, azure.account, reply.code);
     if (reply.code.starts_with("Authorization") || reply.code == "InsufficientAccountPermissions")
         return fmt::format("the credential {} does not permit this ({}); give it the right to read, write and delete blobs",
                            azure.credential, reply.code);

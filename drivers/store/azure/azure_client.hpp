@@ -41,6 +41,9 @@ public:
 
     /// What a refusal means: "cannot ACTION: ..." with what would mend it.
     Error error_of(const Reply& reply, const std::string& action) const;
+    /// Whether a refusal may be of this one question alone, because the credential is for less than the account: a key is for
+    /// all of it, and one that has expired is for nothing.
+    bool is_for_less() const;
     /// The copy's source, for the header.
     std::string source_of(const std::string& path) const;
 

@@ -79,7 +79,7 @@ Result<void> AzureStore::check() {
     if (reply->is_good())
         return {};
     // Signed well, and may not list the account's containers: it is for less, and what it is for will tell.
-    if (reply->answer.status == 403 && reply->code.starts_with("Authorization") && !is_for_one_container())
+    if (reply->answer.status == 403 && reply->code.starts_with("Authorization") && client_.is_for_less() && !is_for_one_container())
         return {};
     if (reply->code == "ContainerNotFound")
         return fail(ErrorKind::NotFound, "store \"{}\": there is no container {} in account {}; make it, or correct the setting "

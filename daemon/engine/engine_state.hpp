@@ -57,6 +57,7 @@ struct JobEngine::State {
         StoreConfig store;
         std::unique_ptr<TransferLink> process;
         std::optional<transfer::Report> report;
+        bool is_late = false;
         /// Of all who have asked since it began.
         std::vector<std::function<void(Result<void>)>> done;
         EventSource limit;

@@ -66,7 +66,10 @@ Result<void> JobEngine::State::check_store(const std::string& store, std::functi
                              },
                              [this, store] { check_ended(store); }}));
     constexpr Microseconds kCheckLimit = std::chrono::seconds(20);
-    check->limit = loop.after(kCheckLimit, [raw] { raw->process->kill(); });
+    check->limit = loop.after(kCheckLimit, [raw] {
+        raw->is_late = true;
+        raw->process->kill();
+    });
     checks[store] = std::move(check);
     return {};
 }
@@ -79,7 +82,8 @@ void JobEngine::State::check_ended(const std::string& store) {
     checks.erase(found);
     Result<void> result;
     if (!check->report)
-        result = fail(ErrorKind::Unreachable, "store \"{}\" did not answer within 20 s", store);
+        result = fail(ErrorKind::Unreachable, "store \"{}\" {}", store,
+                      check->is_late ? "did not answer within 20 s" : "could not be asked: the process that was to do it died");
     else if (check->report->ending != Ending::Finished)
         result = fail(check->report->kind, "{}", check->report->message);
     // A reload may have put another store in its place meanwhile, of which this says nothing.

@@ -27,11 +27,11 @@ class Case(unittest.TestCase):
         return lab.prepare("N", make_tree(lab.root / "source", {"large": self.content}), "lab", "--block-size", "256KiB")
 
     def hold(self, lab):
-        """In mid-copy, with a few pieces in the store."""
-        lab.faults.rules({"match": {"op": "PutBlock", "nth": list(range(12, 10_000))}, "do": {"hold": True}})
+        """In mid-copy: the pieces get into the store, and nothing is published."""
+        lab.faults.rules({"match": {"op": ["PutBlob", "PutBlockList", "CopyBlob"]}, "do": {"hold": True}})
 
     def wait_held(self, lab):
-        lab.faults.wait(op="PutBlock", count=1, answered=False)
+        lab.faults.wait(op="PutBlockList", count=1, answered=False)
         lab.wait_drive("job-n", "N", "CopyStatus", "Transferring")
 
 

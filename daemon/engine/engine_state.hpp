@@ -120,7 +120,7 @@ struct JobEngine::State {
     void mend_drives_of(const std::string& store);
     /// Asks the store now, or once more when the check that runs has ended.
     void probe_store(const std::string& store);
-    Result<void> ask_store(const std::string& store);
+    void ask_store(const std::string& store);
     Result<void> check_store(const std::string& store, std::function<void(Result<void>)> done);
 
     // timers.cpp: what happens for its age.

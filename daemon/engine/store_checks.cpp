@@ -131,15 +131,14 @@ void JobEngine::State::probe_faults() {
     settle();
 }
 
-Result<void> JobEngine::State::ask_store(const std::string& store) {
-    Result<void> asked = check_store(store, [this, store](const Result<void>& result) {
+void JobEngine::State::ask_store(const std::string& store) {
+    const Result<void> asked = check_store(store, [this, store](const Result<void>& result) {
         if (result)
             mend_drives_of(store);
     });
     // Not configured, or without its secrets: the next time tells.
     if (!asked)
         log::debug("{}", asked.error().text());
-    return asked;
 }
 
 // Idle stores are not polled, but one that could not be used and may be now is asked once.
@@ -157,7 +156,7 @@ void JobEngine::State::probe_store(const std::string& store) {
     if (checks.contains(store))
         checks_again.insert(store);
     else
-        (void)ask_store(store);
+        ask_store(store);
 }
 
 void JobEngine::State::mend_drives_of(const std::string& store) {

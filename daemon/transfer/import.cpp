@@ -10,6 +10,8 @@
 #include <thread>
 #include <utility>
 
+#include "drivers/store/blob_rules.hpp"
+
 namespace dray::transfer {
 namespace {
 
@@ -286,7 +288,7 @@ Result<bool> Import::was_committed(BlobWork& work) {
         take_as_published(work, *found);
     } else {
         if (found->length != work.blob.length || found->modified + kStampSlack < intent->time ||
-            found->properties != work.properties || found->metadata != work.metadata)
+            !store::are_kept(work.properties, found->properties) || found->metadata != work.metadata)
             return false;
         DRAY_LET(const bool is_same, has_content(work, *name));
         if (!is_same) {

@@ -45,4 +45,13 @@ Result<void> check_metadata(const BlobMetadata& metadata) {
     return {};
 }
 
+bool are_kept(const BlobProperties& given, const BlobProperties& found) {
+    const auto type_of = [](const std::string& type) { return type == "application/octet-stream" ? std::string() : type; };
+    BlobProperties expected = given;
+    expected.content_type = type_of(given.content_type) == type_of(found.content_type) ? found.content_type : given.content_type;
+    if (given.content_md5.empty())
+        expected.content_md5 = found.content_md5;
+    return expected == found;
+}
+
 }  // namespace dray::store

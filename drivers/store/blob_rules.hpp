@@ -18,4 +18,8 @@ Result<void> check_upload_id(const std::string& id);
 /// Two names that differ in case alone.
 Result<void> check_metadata(const BlobMetadata& metadata);
 
+/// Whether a blob that was given `given` would say `found`: stores fill in what was not given, the type of any bytes and
+/// the content's own hash.
+bool are_kept(const BlobProperties& given, const BlobProperties& found);
+
 }  // namespace dray::store

@@ -7,6 +7,7 @@
 
 #include "daemon/base/digest.hpp"
 #include "daemon/base/encoding.hpp"
+#include "daemon/hash/crc64.hpp"
 #include "drivers/store/azure/azure_xml.hpp"
 
 namespace dray::store::azure {
@@ -28,6 +29,10 @@ bool is_metadata_name(const std::string& name) {
 bool says_changed(const Reply& reply) {
     return reply.answer.status == 400 && (reply.code == "Md5Mismatch" || reply.code == "Crc64Mismatch" ||
                                           reply.code == "InvalidOperation" || reply.code == "InvalidMd5");
+}
+
+bool knows_no_crc64(const Reply& reply) {
+    return reply.code == "FeatureNotSupported" || reply.code == "UnsupportedHeader" || reply.code == "NotImplemented";
 }
 
 }  // namespace
@@ -95,20 +100,29 @@ Result<Seen> look_at(AzureClient& client, const BlobName& name, const std::stop_
 }
 
 Result<Reply> send_checked(AzureClient& client, AzureRequest request, const Piece& piece, const std::stop_token& stop) {
-    const bool has_hash = piece.md5 != Md5Hash{};
+    const bool has_md5 = piece.md5 != Md5Hash{};
+    const std::uint64_t crc = has_md5 || piece.content.empty() ? 0 : piece.crc64.value_or(hash::crc64(piece.content));
     request.body = piece.content;
-    if (has_hash)
-        request.headers["Content-MD5"] = to_base64(piece.md5);
     std::optional<TimePoint> first_sent;
     for (int sends = 1;; ++sends) {
+        const bool is_crc = !has_md5 && client.takes_crc64() && !piece.content.empty();
+        request.headers.erase("x-ms-content-crc64");
+        if (is_crc)
+            request.headers["x-ms-content-crc64"] = hash::crc64_header(crc);
+        else
+            request.headers["Content-MD5"] = to_base64(has_md5 ? piece.md5 : md5(piece.content));
         DRAY_LET(Reply reply, client.call(request, stop));
         reply.is_repeated = reply.is_repeated || first_sent;
         if (!first_sent)
             first_sent = reply.first_sent;
         reply.first_sent = *first_sent;
-        if (!has_hash || !says_changed(reply) || sends >= kSends)
+        if (is_crc && knows_no_crc64(reply)) {
+            client.has_no_crc64();
+            continue;
+        }
+        if (!says_changed(reply) || sends >= kSends)
             return reply;
-        if (md5(piece.content) != piece.md5)
+        if (has_md5 ? md5(piece.content) != piece.md5 : is_crc && hash::crc64(piece.content) != crc)
             return fail(ErrorKind::Corrupt, "the content has changed since it was verified");
     }
 }

@@ -27,7 +27,9 @@ struct Seen {
 };
 Result<Seen> look_at(AzureClient& client, const BlobName& name, const std::stop_token& stop);
 
-/// A body whose hash the service checks; sent again up to three times where only the way can have changed it.
+/// A body whose hash the service checks: the piece's md5, else a CRC64, else an MD5 that is computed here because the
+/// service knows no CRC64. Sent again up to three times where only the way can have changed it. Corrupt: the content
+/// does not have the piece's hash any more.
 Result<Reply> send_checked(AzureClient& client, AzureRequest request, const Piece& piece, const std::stop_token& stop);
 
 /// NotFound is fine.

@@ -3,6 +3,7 @@
 // Requests to one account, tried again as blob-rest.md A.6 says, with the credential of the moment. Any thread.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -48,6 +49,9 @@ public:
     std::string source_of(const std::string& path) const;
 
     const StoreConfig& config() const { return config_; }
+    /// Whether the service has not said yet that it knows no CRC64.
+    bool takes_crc64() const { return takes_crc64_; }
+    void has_no_crc64() { takes_crc64_ = false; }
     void tell(const std::string& sentence) const;
     void pause(Microseconds time, const std::stop_token& stop) const { patience_.pause(time, stop); }
 
@@ -63,6 +67,7 @@ private:
     const StoreConfig config_;
     const std::shared_ptr<Credential> credential_;
     const std::function<void(const std::string&)> tell_;
+    std::atomic<bool> takes_crc64_ = true;
     SystemClock clock_;
     mutable http::HttpClient http_;
     http::Patience patience_;

@@ -21,6 +21,7 @@ public:
     std::string identity() const override;
     std::string uri(const BlobName& name) const override;
     bool checks_at_far_end() const override { return true; }
+    bool takes_crc64() const override { return client_.takes_crc64(); }
     Result<void> check() override;
     Result<void> ensure_container(const std::string& container) override;
     Result<std::unique_ptr<BlobWriter>> create(const BlobName& name, const CreateOptions& options,

@@ -200,7 +200,7 @@ Result<void> AzureWriter::put_page_range(Bytes offset, std::span<const std::byte
     AzureRequest request = request_for("PUT", stage_, "page");
     request.headers["x-ms-page-write"] = "update";
     request.headers["x-ms-range"] = fmt::format("bytes={}-{}", offset, offset + content.size() - 1);
-    const Piece part{offset, content.size(), {}, md5(content), content};
+    const Piece part{offset, content.size(), {}, {}, content};
     DRAY_LET(const Reply reply, send_checked(client_, std::move(request), part, stop_));
     if (!reply.is_good())
         return fail(client_.error_of(reply, "put pages of " + name_.path()));

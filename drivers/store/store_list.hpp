@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // All stores by name, written out by hand.
-#pragma once
+#pragma once  // NOLINTBEGIN(readability-redundant-member-init): whoever names some members may leave the others out.
 
 #include <functional>
 #include <memory>
@@ -33,4 +33,4 @@ struct StoreAccess {
 /// InvalidArgument where it is to encrypt and the key is none.
 Result<std::unique_ptr<BlobStore>> open_store(const StoreConfig& config, const StoreAccess& access = {});
 
-}  // namespace dray::store
+}  // namespace dray::store, NOLINTEND(readability-redundant-member-init)

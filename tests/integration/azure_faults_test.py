@@ -362,13 +362,13 @@ class Sentences(FaultsCase):
             self.assertEqual(lab.get("/org/dray1/store/cloud", "Store", "Reachable"), True)
 
     def test_tls_that_is_not_trusted(self):
-        for kind, words in (("https", "certificate|trust"), ("https-stranger", "certificate|trust"),
-                            ("https-wrong-name", "name|certificate"), ("https-expired", "expired|certificate")):
+        for kind, mend in (("https", "ca-file"), ("https-stranger", "ca-file"), ("https-wrong-name", "endpoint.*name"),
+                           ("https-expired", "renew")):
             with self.subTest(kind=kind), AzureLab(through=fault_server(), kind=kind) as lab:
                 if kind != "https":
                     lab.write_config(ca_file=self.shared(lab))
                 lab.start()
-                self.said(lab, words, "ca-file" if kind in ("https", "https-stranger") else words)
+                self.said(lab, "certificate of 127.0.0.1.*not trusted", mend)
 
     def shared(self, lab):
         path = lab.root / "ca.pem"
@@ -474,8 +474,7 @@ class Sentences(FaultsCase):
                     begin = time.monotonic()
                     out, error, status = lab.ctl("stores", status=None)
                     print(f"{name}: {' '.join((out + error).split())} ({time.monotonic() - begin:.1f} s)", flush=True)
-                    if name in ("redirect", "endless", "length"):
-                        self.assertEqual(status, 1, "no store is like that")
+                    self.assertEqual(status, 1, "no store is like that")
             lab.faults.rules()
             self.assertEqual(lab.ctl("stores")[2], 0)
 

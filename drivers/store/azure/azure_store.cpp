@@ -76,8 +76,12 @@ Result<void> AzureStore::check() {
     Result<Reply> reply = client_.ask(request, {});
     if (!reply)
         return fail(std::move(reply.error()), "store \"{}\"", client_.config().name);
-    if (reply->is_good())
-        return {};
+    if (reply->is_good()) {
+        if (parse_listing(reply->answer.body))
+            return {};
+        return fail(ErrorKind::Unreachable, "store \"{}\": what answers at {} is no blob storage; look at the endpoint",
+                    client_.config().name, client_.config().azure.endpoint);
+    }
     // Signed well, and may not list the account's containers: it is for less, and what it is for will tell.
     if (reply->answer.status == 403 && reply->code.starts_with("Authorization") && client_.is_for_less() && !is_for_one_container())
         return {};

@@ -128,6 +128,17 @@ std::string host_of(const std::string& url) {
     return rest.substr(0, rest.find_first_of("/?"));
 }
 
+/// By what the TLS library says; it has no other way to tell these apart.
+std::string_view mend_of_certificate(std::string_view why) {
+    if (why.contains("expired"))
+        return "renew it at the service, or set the clock of this machine";
+    if (why.contains("not yet valid"))
+        return "set the clock of this machine, or wait";
+    if (why.contains("subject name") || why.contains("does not match"))
+        return "write the endpoint with a name that is in the certificate";
+    return "if a CA of the site has issued it, name that CA's file in the setting ca-file";
+}
+
 NoAnswer no_answer(CURLcode code, const char* detail, const Exchange& exchange) {
     const std::string host = host_of(exchange.request.url);
     const std::string why = *detail != '\0' ? detail : curl_easy_strerror(code);
@@ -145,8 +156,8 @@ NoAnswer no_answer(CURLcode code, const char* detail, const Exchange& exchange) 
                                       "service is running", host, why)), true};
         case CURLE_PEER_FAILED_VERIFICATION:
             return {Error(ErrorKind::Unreachable,
-                          fmt::format("the certificate of {} is not trusted ({}); if a CA of the site has issued it, name "
-                                      "that CA's file in the setting ca-file", host, why)), false};
+                          fmt::format("the certificate of {} is not trusted ({}); {}", host, why, mend_of_certificate(why))),
+                    false};
         case CURLE_SSL_CACERT_BADFILE:
             return {Error(ErrorKind::Unreachable, "the trusted certificates (ca-file) cannot be used: " + why), false};
         case CURLE_OPERATION_TIMEDOUT:

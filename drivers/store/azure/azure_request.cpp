@@ -123,7 +123,7 @@ std::string string_to_sign(const AzureRequest& request, const std::string& accou
             text += request.body.empty() ? "" : std::to_string(request.body.size());
         else if (found != request.headers.end())
             text += found->second;
-        text += "\n";
+        text += '\n';
     }
     std::map<std::string, std::string> canonical;  // in order of name
     for (const auto& [name, value] : request.headers)
@@ -132,10 +132,10 @@ std::string string_to_sign(const AzureRequest& request, const std::string& accou
     for (const auto& [name, value] : request.metadata)
         canonical.emplace("x-ms-meta-" + lower_case(name), trimmed(value));
     for (const auto& [name, value] : canonical)
-        text += name + ":" + value + "\n";
+        text.append(name).append(":").append(value).append("\n");
     text += "/" + account + url_path;
     for (const auto& [name, value] : request.query)
-        text += "\n" + name + ":" + value;
+        text.append("\n").append(name).append(":").append(value);
     return text;
 }
 

@@ -2,7 +2,7 @@
 //
 // One request to Azure Blob storage as it goes over the wire: address, headers, signature (blob-rest.md A.1, A.2).
 // Pure; any thread.
-#pragma once
+#pragma once  // NOLINTBEGIN(readability-redundant-member-init): whoever names some members may leave the others out.
 
 #include <map>
 #include <optional>
@@ -60,4 +60,4 @@ std::string_view sas_of(const SecretBytes& secret);
 /// When a SAS expires (its `se`), if it says so.
 std::optional<TimePoint> sas_expiry(const SecretBytes& secret);
 
-}  // namespace dray::store::azure
+}  // namespace dray::store::azure, NOLINTEND(readability-redundant-member-init)

@@ -16,14 +16,14 @@ namespace dray::store::azure {
 namespace {
 
 constexpr std::size_t kMaxDepth = 16;
-constexpr std::size_t kMaxText = 64 * 1024;
+constexpr std::size_t kMaxText = 64 * kKiB;
 
 /// Walks a document: `open` with an element's name, `close` with the path down to it and its text.
 class Walker {
 public:
     using Path = std::vector<std::string>;
     std::function<void(const Path&, bool is_encoded)> open = [](const Path&, bool) {};
-    std::function<void(const Path&, std::string)> close = [](const Path&, std::string) {};
+    std::function<void(const Path&, std::string)> close = [](const Path&, const std::string&) {};
 
     Result<void> walk(std::string_view xml) {
         const Handle<XML_ParserStruct, XML_ParserFree> parser(XML_ParserCreate(nullptr));

@@ -20,7 +20,7 @@ constexpr std::size_t kMaxBody = 32 * kMiB;
 constexpr std::size_t kMaxHeaders = 256;
 constexpr long kStallBytesPerSecond = 1024;
 /// One write to the socket; more needs memory for each lane, less costs calls.
-constexpr long kUploadBuffer = 256 * 1024;
+constexpr long kUploadBuffer = 256L * 1024;
 
 /// libcurl's own beginning, once a process.
 bool is_curl_ready() {

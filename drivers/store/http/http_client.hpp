@@ -2,7 +2,7 @@
 //
 // HTTP over libcurl: one attempt at one request. Connections are kept and lent to whoever asks; any number of
 // threads.
-#pragma once
+#pragma once  // NOLINTBEGIN(readability-redundant-member-init): whoever names some members may leave the others out.
 
 #include <cstddef>
 #include <expected>
@@ -79,4 +79,4 @@ private:
     std::unique_ptr<Connections> connections_;
 };
 
-}  // namespace dray::store::http
+}  // namespace dray::store::http, NOLINTEND(readability-redundant-member-init)

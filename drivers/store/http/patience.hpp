@@ -2,7 +2,7 @@
 //
 // How one endpoint's requests are tried again (blob-rest.md A.6), for all lanes together: how many may be under way,
 // how long to wait, when to give up. Any thread.
-#pragma once
+#pragma once  // NOLINTBEGIN(readability-redundant-member-init): whoever names some members may leave the others out.
 
 #include <condition_variable>
 #include <functional>
@@ -93,4 +93,4 @@ private:
     std::mt19937_64 random_;
 };
 
-}  // namespace dray::store::http
+}  // namespace dray::store::http, NOLINTEND(readability-redundant-member-init)

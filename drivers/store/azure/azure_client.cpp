@@ -211,6 +211,10 @@ Error AzureClient::error_of(const Reply& reply, const std::string& action) const
         return Error(kind, fmt::format("store \"{}\": cannot {}: {}", config_.name, action, why));
     };
     const std::string word = code.empty() ? std::to_string(reply.answer.status) : code;
+    // Followed, it would take the credential along.
+    if (reply.answer.status >= 300 && reply.answer.status < 400)
+        return error(ErrorKind::Unreachable, fmt::format("the service sends us elsewhere ({}); correct the setting endpoint",
+                                                         reply.answer.header("location")));
     switch (reply.answer.status) {
         case 401:
         case 403: return error(ErrorKind::Denied, denied_sentence(reply));

@@ -277,6 +277,24 @@ TEST_P(EveryStore, KeepsUploadsApart) {
     EXPECT_EQ(content_of(kBlob), two);
 }
 
+TEST_P(EveryStore, TellsUploadsApartWhoseIdsBeginAlike) {
+    const Content first = random_content(2 * kPiece);
+    const Content second = random_content(2 * kPiece);
+    CreateOptions upload = options(first.size());
+    const auto publish = [&](const std::string& id, const Content& content) {
+        upload.upload_id = id;
+        const std::vector<Piece> pieces = cut(content, kPiece);
+        const auto writer = create(kBlob, upload);
+        for (const Piece& piece : pieces)
+            EXPECT_TRUE(writer->put(piece));
+        return writer->finish(pieces, {}, {});
+    };
+    ASSERT_TRUE(publish("alike-12", first));
+    EXPECT_EQ(kind_of(publish("alike-1", second)), "Exists");
+    EXPECT_EQ(kind_of(publish("ike-12", second)), "Exists");
+    EXPECT_EQ(content_of(kBlob), first);
+}
+
 TEST_P(EveryStore, AbandonsWhatWasPut) {
     const Content content = random_content(2 * kPiece);
     const CreateOptions upload = options(content.size());

@@ -207,13 +207,18 @@ Result<void> AzureWriter::put_page_range(Bytes offset, std::span<const std::byte
     return {};
 }
 
+// Other uploads' ids may begin as ours does.
+bool AzureWriter::is_ours(const Seen& seen) const {
+    return std::string_view(seen.copy_source).substr(0, seen.copy_source.find('?')).ends_with("/" + stage_.name);
+}
+
 Result<bool> AzureWriter::look_at_name() {
     const Result<Seen> seen = look_at(client_, name_, stop_);
     if (!seen && seen.error().kind() == ErrorKind::NotFound)
         return false;
     if (!seen)
         return fail(Error(seen.error()));
-    if (seen->copy_source.contains(path_of(stage_)))
+    if (is_ours(*seen))
         return true;
     return fail(exists(name_));
 }
@@ -228,8 +233,10 @@ Result<void> AzureWriter::finish(std::span<const Piece> pieces, const BlobProper
     // Before anything is completed: the blocks that are not in the list are gone afterwards.
     if (!options_.replace) {
         DRAY_LET(const bool is_done, look_at_name());
-        if (is_done)
+        if (is_done) {
+            DRAY_TRY(await_copy());
             return remove_if_there(client_, stage_, stop_);
+        }
     }
     if (options_.type == BlobType::Page)
         DRAY_TRY(dress_page_blob(given));
@@ -297,7 +304,7 @@ Result<void> AzureWriter::copy_into_place() {
 Result<void> AzureWriter::await_copy() {
     for (;;) {
         DRAY_LET(const Seen seen, look_at(client_, name_, stop_));
-        if (!seen.copy_source.contains(path_of(stage_)))
+        if (!is_ours(seen))
             return fail(ErrorKind::Busy, "blob {} was replaced while it was published", name_.path());
         if (seen.copy_status == "failed" || seen.copy_status == "aborted")
             return fail(ErrorKind::Unreachable, "the service could not publish {} (copy {})", name_.path(), seen.copy_status);

@@ -46,6 +46,8 @@ private:
     Result<void> put_pages(const Piece& piece);
     Result<void> put_page_range(Bytes offset, std::span<const std::byte> content);
     std::string block_id(const Piece& piece) const;
+    /// Whether it is a copy of what is staged here.
+    bool is_ours(const Seen& seen) const;
     /// Whether finish() has made the blob before, without our hearing of it; Exists: another one is there.
     Result<bool> look_at_name();
     Result<void> complete_blocks(std::span<const Piece> pieces, const Dress& dress);

@@ -119,6 +119,26 @@ class Udev(unittest.TestCase):
             lab.ctl("wait", "again", "--timeout", "60")
             self.assertEqual(lab.blobs(), {f"lab/{n}": d for n, d in files.items()})
 
+    def test_a_loop_device_pulled_while_it_drains_ends_the_drain(self):
+        rng = seed()
+        with running_udevd(), Lab(sources="[udev]", hand_back="at-once") as lab:
+            files = {f"f{n}": rng.randbytes(8 * MIB) for n in range(4)}
+            drive = lab.prepare("LOOPSER4", make_tree(lab.root / "source", files))
+            lab.start()
+            lab.create("drained", [drive])
+            node = f"/dev/loop{next(iter(free_loops(1)))}"
+            with lab.held_store() as let_go:
+                subprocess.run(["losetup", node, lab.shelf / "LOOPSER4.img"], check=True)
+                lab.wait_drive("drained", "LOOPSER4", "CopyStatus", "Transferring")
+                lab.ctl("cancel", "drained")
+                lab.wait(lambda: lab.drive("drained", "LOOPSER4", "Draining"), "the drive to drain")
+                # Lazily, as above: with the pair it goes, before another pair can have it.
+                subprocess.run(["losetup", "-d", node], check=True)
+                os.kill(lab.pid_of("dray-drive"), 9)
+                let_go()
+            lab.wait_job("drained", "State", "Completed")
+            self.assertEqual(lab.drive("drained", "LOOPSER4", "CopyStatus"), "Cancelled")
+            self.assertEqual(lab.job("drained", "DrivesHere"), 0)
 
     def attach(self, lab, serial):
         node = subprocess.run(["losetup", "-f", "--show", lab.shelf / f"{serial}.img"], check=True,

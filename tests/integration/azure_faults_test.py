@@ -361,6 +361,14 @@ class Sentences(FaultsCase):
             self.assertEqual(lab.ctl("stores")[2], 0)
             self.assertEqual(lab.get("/org/dray1/store/cloud", "Store", "Reachable"), True)
 
+    def test_a_container_that_is_missing(self):
+        with AzureLab(options="container: landing") as lab:
+            lab.start()
+            self.said(lab, "no container landing", "make it, or correct the setting container")
+            lab.service.create_container("landing")
+            self.assertEqual(lab.ctl("stores")[2], 0)
+            self.assertEqual(lab.get("/org/dray1/store/cloud", "Store", "Problem"), "")
+
     def test_tls_that_is_not_trusted(self):
         for kind, mend in (("https", "ca-file"), ("https-stranger", "ca-file"), ("https-wrong-name", "endpoint.*name"),
                            ("https-expired", "renew")):

@@ -117,7 +117,7 @@ Result<Reply> AzureClient::run(const AzureRequest& request, const std::stop_toke
     const auto once = [&] { return attempt(request, stop, attempts); };
     Result<void> done = is_brief ? patience_.run_briefly(once, stop) : patience_.run(once, stop);
     if (!done)
-        return fail(std::move(done.error()));
+        return fail(std::move(done.error()), "store \"{}\"", config_.name);
     return *std::move(attempts.reply);
 }
 

@@ -75,7 +75,7 @@ Result<void> AzureStore::check() {
     request.query["maxresults"] = "1";
     Result<Reply> reply = client_.ask(request, {});
     if (!reply)
-        return fail(std::move(reply.error()), "store \"{}\"", client_.config().name);
+        return fail(std::move(reply.error()));
     if (reply->is_good()) {
         if (parse_listing(reply->answer.body))
             return {};

@@ -50,6 +50,8 @@ void dress(AzureRequest& request, const Dress& dress) {
 
 Error exists(const BlobName& name) { return {ErrorKind::Exists, fmt::format("there is a blob {} already", name.path())}; }
 
+bool has_failed(const Seen& seen) { return seen.copy_status == "failed" || seen.copy_status == "aborted"; }
+
 /// Whether what is there is what a request made that was never answered: its content, its dress, not older.
 bool is_of(const Seen& seen, const WholeBlob& blob, TimePoint first_sent) {
     constexpr Microseconds kSlack = std::chrono::seconds(2);  // dates are in seconds
@@ -218,9 +220,13 @@ Result<bool> AzureWriter::look_at_name() {
         return false;
     if (!seen)
         return fail(Error(seen.error()));
-    if (is_ours(*seen))
+    if (!is_ours(*seen))
+        return fail(exists(name_));
+    if (!has_failed(*seen))
         return true;
-    return fail(exists(name_));
+    // What a copy that failed leaves behind is an empty blob of ours, in the way of the next try.
+    DRAY_TRY(remove_if_there(client_, name_, stop_));
+    return false;
 }
 
 Result<void> AzureWriter::finish(std::span<const Piece> pieces, const BlobProperties& properties,
@@ -306,7 +312,7 @@ Result<void> AzureWriter::await_copy() {
         DRAY_LET(const Seen seen, look_at(client_, name_, stop_));
         if (!is_ours(seen))
             return fail(ErrorKind::Busy, "blob {} was replaced while it was published", name_.path());
-        if (seen.copy_status == "failed" || seen.copy_status == "aborted")
+        if (has_failed(seen))
             return fail(ErrorKind::Unreachable, "the service could not publish {} (copy {})", name_.path(), seen.copy_status);
         if (seen.copy_status != "pending")
             return {};

@@ -156,6 +156,10 @@ Result<BlobStatus> AzureStore::stat(const BlobName& name) {
     if (!check_azure_name(name))
         return fail(ErrorKind::NotFound, "the service keeps no blob {}", name.path());
     DRAY_LET(Seen seen, look_at(client_, name, {}));
+    // On its way into place, it is no blob yet; whose it is its writer finds out.
+    const bool is_done = seen.copy_status.empty() || seen.copy_status == "success";
+    if (!is_done && seen.copy_source.contains("/" + std::string(kStaging)))
+        return fail(ErrorKind::NotFound, "blob {} is still being published", name.path());
     return std::move(seen.status);
 }
 

@@ -15,7 +15,6 @@
 namespace dray::store::azure {
 namespace {
 
-constexpr std::string_view kStaging = ".dray-upload-";
 constexpr Bytes kPage = 512;
 /// The most that one Put Page takes.
 constexpr Bytes kMostPages = 4 * kMiB;

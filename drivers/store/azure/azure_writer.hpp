@@ -14,6 +14,9 @@
 
 namespace dray::store::azure {
 
+/// What the names of all that is staged begin with.
+inline constexpr std::string_view kStaging = ".dray-upload-";
+
 /// Names that listings leave out: what a kill may have left of an upload.
 bool is_staging_name(const std::string& name);
 

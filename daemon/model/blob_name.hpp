@@ -16,7 +16,10 @@ namespace dray {
 struct BlobName {
     std::string container;
     std::string name;
+    /// Unless empty, this snapshot of the blob, in the store's own words; it can be read and removed, not written.
+    std::string snapshot = {};
 
+    /// Without the snapshot.
     std::string path() const { return container + "/" + name; }
     auto operator<=>(const BlobName&) const = default;
 };

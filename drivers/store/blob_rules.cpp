@@ -21,9 +21,16 @@ bool is_id_character(char c) {
 
 Result<void> check_name(const BlobName& name) {
     DRAY_LET(const BlobName parsed, parse_blob_path(name.path()));
-    if (parsed != name)
+    if (parsed.container != name.container)
         return fail(ErrorKind::InvalidArgument, "\"{}\" is no container",
                     name.container.substr(0, 64));
+    return {};
+}
+
+Result<void> check_target(const BlobName& name) {
+    DRAY_TRY(check_name(name));
+    if (!name.snapshot.empty())
+        return fail(ErrorKind::InvalidArgument, "{} is a snapshot of {} and cannot be written", name.snapshot, name.path());
     return {};
 }
 

@@ -13,6 +13,8 @@ namespace dray::store {
 
 /// A name that parse_blob_path() would not have given.
 Result<void> check_name(const BlobName& name);
+/// The same for a name to write to: not a snapshot's, either.
+Result<void> check_target(const BlobName& name);
 /// Not [A-Za-z0-9-]{1,100}.
 Result<void> check_upload_id(const std::string& id);
 /// Two names that differ in case alone.

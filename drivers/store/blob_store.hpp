@@ -173,10 +173,21 @@ public:
     /// by byte. NotFound: no such container.
     virtual Result<ListPage> list(const std::string& container, const std::string& prefix,
                                   const std::string& marker, std::size_t most) = 0;
+    /// The same with the snapshots of the blobs, side by side with their blob, in any order.
+    virtual Result<ListPage> list_with_snapshots(const std::string& container, const std::string& prefix,
+                                                 const std::string& marker, std::size_t most) {
+        return list(container, prefix, marker, most);
+    }
     /// In order of name.
     virtual Result<std::vector<std::string>> containers() = 0;
 
-    /// NotFound: no such blob.
+    /// Keeps the blob as it is now, whatever becomes of it, for BlobName::snapshot. NotFound: no such blob. Unsupported: the
+    /// store keeps no snapshots; there stat() and read() find none, either.
+    virtual Result<std::string> snapshot(const BlobName& /*name*/) {
+        return fail(ErrorKind::Unsupported, "this kind of store keeps no snapshots");
+    }
+
+    /// NotFound: no such blob. Unsupported: it has snapshots, which would go with it; they have to be removed first.
     virtual Result<void> remove(const BlobName& name) = 0;
 
     /// When it returns, all that finish() and put() have reported before survives a power cut.

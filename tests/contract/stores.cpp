@@ -40,6 +40,7 @@ public:
     }
     Result<std::unique_ptr<BlobStore>> open() override { return open_store(config(), access()); }
     std::string secret() const override { return test::Azurite::the().key(); }
+    bool keeps_snapshots() const override { return true; }
     /// blob-rest.md A.1.
     bool holds(const std::string& name) const override {
         const std::string bounded = "/" + name + "/";

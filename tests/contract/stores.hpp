@@ -33,6 +33,8 @@ public:
     virtual bool leaves_out_blocks() const { return true; }
     /// Off: what is stored is not what the caller's Content-MD5 is of, so that is left out.
     virtual bool keeps_content_md5() const { return true; }
+    /// Off: there are no snapshots, taking one is Unsupported.
+    virtual bool keeps_snapshots() const { return false; }
     /// Whether it can keep a name that parse_blob_path() allows; others it must refuse as InvalidArgument.
     virtual bool holds(const std::string& /*name*/) const { return true; }
 };

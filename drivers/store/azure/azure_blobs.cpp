@@ -73,10 +73,7 @@ bool is_taken(const Reply& reply) {
 bool is_other_type(const Reply& reply) { return reply.answer.status == 409 && reply.code == "InvalidBlobType"; }
 
 Result<Seen> look_at(AzureClient& client, const BlobName& name, const std::stop_token& stop) {
-    AzureRequest request;
-    request.method = "HEAD";
-    request.path = path_of(name);
-    DRAY_LET(const Reply reply, client.call(request, stop));
+    DRAY_LET(const Reply reply, client.call(request_for("HEAD", name), stop));
     if (!reply.is_good())
         return fail(client.error_of(reply, "look at " + name.path()));
     const http::HttpAnswer& answer = reply.answer;
@@ -128,11 +125,7 @@ Result<Reply> send_checked(AzureClient& client, AzureRequest request, const Piec
 }
 
 Result<void> remove_if_there(AzureClient& client, const BlobName& name, const std::stop_token& stop) {
-    AzureRequest request;
-    request.method = "DELETE";
-    request.path = path_of(name);
-    request.headers["x-ms-delete-snapshots"] = "include";
-    DRAY_LET(const Reply reply, client.call(request, stop));
+    DRAY_LET(const Reply reply, client.call(request_for("DELETE", name), stop));
     if (!reply.is_good() && reply.answer.status != 404)
         return fail(client.error_of(reply, "remove " + name.path()));
     return {};

@@ -225,6 +225,8 @@ Error AzureClient::error_of(const Reply& reply, const std::string& action) const
                 return error(ErrorKind::Exists, "there is such a blob already");
             if (code == "BlobArchived")
                 return error(ErrorKind::Unsupported, "it is archived; rehydrate it first");
+            if (code == "SnapshotsPresent")
+                return error(ErrorKind::Unsupported, "it has snapshots, which would go with it; remove them first");
             if (code.starts_with("BlobImmutable") || code == "BlobOverwritten")
                 return error(ErrorKind::Denied, "a policy keeps it from being changed (" + word + ")");
             return error(ErrorKind::Conflict, word);

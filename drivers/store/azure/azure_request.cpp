@@ -92,6 +92,17 @@ std::string path_of(const BlobName& name) {
     return path_of_container(name.container) + "/" + percent_encoded(name.name, "/");
 }
 
+AzureRequest request_for(const std::string& method, const BlobName& name, const char* comp) {
+    AzureRequest request;
+    request.method = method;
+    request.path = path_of(name);
+    if (*comp != '\0')
+        request.query["comp"] = comp;
+    if (!name.snapshot.empty())
+        request.query["snapshot"] = name.snapshot;
+    return request;
+}
+
 std::string http_date(TimePoint time) {
     const auto seconds = static_cast<std::time_t>(to_usec(time) / 1'000'000);
     std::tm parts{};

@@ -36,6 +36,8 @@ struct AzureRequest {
 
 /// Each segment of the name percent-encoded, "/" kept.
 std::string path_of(const BlobName& name);
+/// The blob or the snapshot of it that is named.
+AzureRequest request_for(const std::string& method, const BlobName& name, const char* comp = "");
 std::string path_of_container(const std::string& container);
 std::string percent_encoded(std::string_view text, std::string_view kept = {});
 

@@ -62,7 +62,10 @@ std::string AzureStore::identity() const {
     return "azure:" + client_.config().azure.endpoint + "#" + client_.config().azure.account;
 }
 
-std::string AzureStore::uri(const BlobName& name) const { return client_.config().azure.endpoint + path_of(name); }
+std::string AzureStore::uri(const BlobName& name) const {
+    const std::string uri = client_.config().azure.endpoint + path_of(name);
+    return name.snapshot.empty() ? uri : uri + "?snapshot=" + percent_encoded(name.snapshot);
+}
 
 bool AzureStore::is_for_one_container() const { return !client_.config().azure.container.empty(); }
 
@@ -123,6 +126,7 @@ Result<void> AzureStore::ensure_container(const std::string& container) {
 
 Result<std::unique_ptr<BlobWriter>> AzureStore::create(const BlobName& name, const CreateOptions& options,
                                                        std::stop_token stop) {
+    DRAY_TRY(check_target(name));
     DRAY_TRY(check_azure_name(name));
     DRAY_TRY(check_upload_id(options.upload_id));
     if (stop.stop_requested())
@@ -134,6 +138,7 @@ Result<std::unique_ptr<BlobWriter>> AzureStore::create(const BlobName& name, con
 // One request, unless the type or a hash that is only to be kept takes more.
 Result<void> AzureStore::put_whole(const BlobName& name, const CreateOptions& options, const Piece& piece,
                                    const BlobProperties& properties, const BlobMetadata& metadata, std::stop_token stop) {
+    DRAY_TRY(check_target(name));
     DRAY_TRY(check_azure_name(name));
     DRAY_TRY(check_metadata(metadata));
     DRAY_LET(Dress dress, dress_of(properties, metadata));
@@ -177,8 +182,7 @@ Result<void> AzureStore::read(const BlobName& name, Bytes offset, std::span<std:
     DRAY_TRY(check_name(name));
     if (!check_azure_name(name))
         return fail(ErrorKind::NotFound, "the service keeps no blob {}", name.path());
-    AzureRequest request;
-    request.path = path_of(name);
+    AzureRequest request = request_for("GET", name);
     request.headers["x-ms-range"] = fmt::format("bytes={}-{}", offset, offset + content.size() - 1);
     if (!if_match.empty())
         request.headers["If-Match"] = "\"" + if_match + "\"";
@@ -193,12 +197,22 @@ Result<void> AzureStore::read(const BlobName& name, Bytes offset, std::span<std:
 
 Result<ListPage> AzureStore::list(const std::string& container, const std::string& prefix, const std::string& marker,
                                   std::size_t most) {
+    return list_including("metadata", container, prefix, marker, most);
+}
+
+Result<ListPage> AzureStore::list_with_snapshots(const std::string& container, const std::string& prefix,
+                                                 const std::string& marker, std::size_t most) {
+    return list_including("snapshots,metadata", container, prefix, marker, most);
+}
+
+Result<ListPage> AzureStore::list_including(const std::string& what, const std::string& container, const std::string& prefix,
+                                            const std::string& marker, std::size_t most) {
     DRAY_TRY(check_container(container));
     if (most == 0)
         return fail(ErrorKind::InvalidArgument, "a listing of no blobs was asked for");
     AzureRequest request = container_request("GET", container);
     request.query["comp"] = "list";
-    request.query["include"] = "metadata";
+    request.query["include"] = what;
     request.query["maxresults"] = std::to_string(std::min(most, kMostListed));
     if (!prefix.empty())
         request.query["prefix"] = prefix;
@@ -243,6 +257,20 @@ Result<std::vector<std::string>> AzureStore::containers() {
     } while (!marker.empty());
     std::ranges::sort(containers);
     return containers;
+}
+
+Result<std::string> AzureStore::snapshot(const BlobName& name) {
+    DRAY_TRY(check_target(name));
+    if (!check_azure_name(name))
+        return fail(ErrorKind::NotFound, "the service keeps no blob {}", name.path());
+    // After a lost answer there may be one more than is known of; it costs what is changed from now on and nothing else.
+    DRAY_LET(const Reply reply, client_.call(request_for("PUT", name, "snapshot"), {}));
+    if (!reply.is_good())
+        return fail(client_.error_of(reply, "take a snapshot of " + name.path()));
+    const std::string& snapshot = reply.answer.header("x-ms-snapshot");
+    if (snapshot.empty())
+        return fail(ErrorKind::Unreachable, "the service took a snapshot of {} and does not say which", name.path());
+    return snapshot;
 }
 
 Result<void> AzureStore::remove(const BlobName& name) {

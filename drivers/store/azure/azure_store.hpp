@@ -33,13 +33,18 @@ public:
                       std::stop_token stop) override;
     Result<ListPage> list(const std::string& container, const std::string& prefix, const std::string& marker,
                           std::size_t most) override;
+    Result<ListPage> list_with_snapshots(const std::string& container, const std::string& prefix, const std::string& marker,
+                                         std::size_t most) override;
     Result<std::vector<std::string>> containers() override;
+    Result<std::string> snapshot(const BlobName& name) override;
     Result<void> remove(const BlobName& name) override;
     Result<void> sync() override { return {}; }
 
 private:
     AzureStore(const StoreConfig& config, const StoreAccess& access) : client_(config, access) {}
     Result<void> need_container(const std::string& container);
+    Result<ListPage> list_including(const std::string& what, const std::string& container, const std::string& prefix,
+                                    const std::string& marker, std::size_t most);
     /// Where the service has no right for the whole account to look at.
     bool is_for_one_container() const;
 

@@ -32,15 +32,6 @@ std::string half_hash(const std::string& text) {
     return {reinterpret_cast<const char*>(hash.data()), 8};
 }
 
-AzureRequest request_for(const std::string& method, const BlobName& name, const char* comp = "") {
-    AzureRequest request;
-    request.method = method;
-    request.path = path_of(name);
-    if (*comp != '\0')
-        request.query["comp"] = comp;
-    return request;
-}
-
 void dress(AzureRequest& request, const Dress& dress) {
     for (const auto& [name, value] : dress.headers)
         request.headers[name] = value;
@@ -322,7 +313,7 @@ Result<void> AzureWriter::await_copy() {
 }
 
 Result<void> AzureWriter::rename(const BlobName& name) {
-    DRAY_TRY(check_name(name));
+    DRAY_TRY(check_target(name));
     name_ = name;
     return {};
 }

@@ -166,6 +166,8 @@ Result<Listing> parse_listing(std::string_view xml) {
                 listing.blobs.push_back(std::move(blob));
             else if (path.size() == 4 && path[3] == "Name")
                 blob.name.name = is_name_encoded ? percent_decoded(text) : std::move(text);
+            else if (path.size() == 4 && path[3] == "Snapshot")
+                blob.name.snapshot = std::move(text);
             else if (path.size() == 5 && path[3] == "Properties")
                 take_property(blob, path[4], std::move(text));
             else if (path.size() == 5 && path[3] == "Metadata")

@@ -158,6 +158,8 @@ bool DirectoryLayout::is_plain(const BlobName& name) { return fits_file_system(n
 
 Result<std::pair<Place, struct stat>> DirectoryLayout::find(const BlobName& name) const {
     DRAY_TRY(check_name(name));
+    if (!name.snapshot.empty())
+        return fail(ErrorKind::NotFound, "there is no snapshot {} of blob {}", name.snapshot, name.path());
     const auto look = [](Place place) -> std::optional<std::pair<Place, struct stat>> {
         struct stat status {};
         if (fstatat(place.directory.get(), place.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 ||

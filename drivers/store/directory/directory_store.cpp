@@ -138,7 +138,7 @@ Result<void> DirectoryStore::ensure_container(const std::string& container) {
 
 Result<std::unique_ptr<BlobWriter>> DirectoryStore::create(const BlobName& name, const CreateOptions& options,
                                                            std::stop_token stop) {
-    DRAY_TRY(check_name(name));
+    DRAY_TRY(check_target(name));
     DRAY_TRY(layout_.need_container(name.container));
     return DirectoryWriter::open(layout_, *committer_, name, options, std::move(stop));
 }

@@ -258,7 +258,7 @@ Result<void> DirectoryWriter::move_into(const Place& place) const {
 }
 
 Result<void> DirectoryWriter::rename(const BlobName& name) {
-    DRAY_TRY(check_name(name));
+    DRAY_TRY(check_target(name));
     name_ = name;
     return {};
 }

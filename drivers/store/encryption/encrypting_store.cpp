@@ -49,6 +49,13 @@ Result<BlobStatus> decrypted(const BlobStatus& stored) {
     return status;
 }
 
+ListPage decrypted(ListPage page) {
+    for (BlobStatus& blob : page.blobs)
+        if (Result<BlobStatus> status = decrypted(blob); status)
+            blob = *std::move(status);
+    return page;
+}
+
 }  // namespace
 
 std::string encryption_mark(const EncryptionConfig& config) { return "+cse:" + config.key + ":" + config.algorithm; }
@@ -119,10 +126,13 @@ Result<BlobStatus> EncryptingStore::stat(const BlobName& name) {
 Result<ListPage> EncryptingStore::list(const std::string& container, const std::string& prefix, const std::string& marker,
                                        std::size_t most) {
     DRAY_LET(ListPage page, inner_->list(container, prefix, marker, most));
-    for (BlobStatus& blob : page.blobs)
-        if (Result<BlobStatus> status = decrypted(blob); status)
-            blob = *std::move(status);
-    return page;
+    return decrypted(std::move(page));
+}
+
+Result<ListPage> EncryptingStore::list_with_snapshots(const std::string& container, const std::string& prefix,
+                                                      const std::string& marker, std::size_t most) {
+    DRAY_LET(ListPage page, inner_->list_with_snapshots(container, prefix, marker, most));
+    return decrypted(std::move(page));
 }
 
 Result<std::shared_ptr<EncryptingStore::Reading>> EncryptingStore::begin_reading(const BlobName& name) {

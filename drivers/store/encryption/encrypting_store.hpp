@@ -54,6 +54,9 @@ public:
     /// What stat() would call Corrupt is shown as it is stored: one damaged blob must not hide the others.
     Result<ListPage> list(const std::string& container, const std::string& prefix, const std::string& marker,
                           std::size_t most) override;
+    Result<ListPage> list_with_snapshots(const std::string& container, const std::string& prefix, const std::string& marker,
+                                         std::size_t most) override;
+    Result<std::string> snapshot(const BlobName& name) override { return inner_->snapshot(name); }
     Result<std::vector<std::string>> containers() override { return inner_->containers(); }
     Result<void> remove(const BlobName& name) override { return inner_->remove(name); }
     Result<void> sync() override { return inner_->sync(); }

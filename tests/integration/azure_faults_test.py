@@ -5,6 +5,7 @@ something, one sentence says what."""
 
 import os
 import re
+import signal
 import sys
 import time
 import unittest
@@ -252,6 +253,48 @@ class Copy(FaultsCase):
                 for path in list(expected):
                     lab.blob(path).delete_blob()
         print(f"{SEEDS} seeds, at worst {worst:.3f} of the ideal number of requests outside the faults", flush=True)
+
+
+class CopiesThatTakeTheirTime(FaultsCase):
+    """Blobs of several pieces are published by a copy within the account, which need not be done when it is answered."""
+
+    def begin(self, lab, job, how, *more):
+        drive = self.drive(lab, job.upper(), {"large": seed().randbytes(9 * MIB), "small": b"small"}, *more)
+        lab.start()
+        lab.create(job, [drive])
+        lab.faults.rules({"match": {"op": "CopyBlob", "most": 1}, "do": {"copy": how}})
+        lab.plug(job.upper())
+
+    def looks(self, lab):
+        return sum(record["op"] == "GetBlobProperties" and record["blob"] == "large" for record in lab.faults.requests())
+
+    def test_a_pending_copy_is_waited_for(self):
+        for disposition in ("no-overwrite", "overwrite"):
+            with self.subTest(disposition=disposition), AzureLab(through=fault_server(), hand_back="at-once") as lab:
+                self.begin(lab, "slow", {"ends": "success", "looks": 3}, "--disposition", disposition)
+                lab.wait_job("slow", "State", "Completed")
+                self.assertGreaterEqual(self.looks(lab), 4)
+                self.check_whole(lab, "slow", "SLOW")
+
+    def test_a_pair_killed_while_its_copy_is_pending_finds_its_own_blob(self):
+        with AzureLab(through=fault_server(), hand_back="at-once") as lab:
+            self.begin(lab, "killed", {"ends": "success", "looks": 8}, "--disposition", "rename")
+            lab.faults.wait(op="GetBlobProperties", blob="large", count=3)
+            for pid in lab.children():
+                os.kill(pid, signal.SIGKILL)
+            lab.wait_job("killed", "State", "Completed")
+            self.check_whole(lab, "killed", "KILLED")
+
+    def test_a_failed_copy_is_a_fault_and_what_it_left_is_in_nobody_s_way(self):
+        for disposition in ("no-overwrite", "rename", "overwrite"):
+            with self.subTest(disposition=disposition), AzureLab(through=fault_server(), hand_back="at-once") as lab:
+                self.begin(lab, "failed", {"ends": "failed", "looks": 2}, "--disposition", disposition)
+                self.assertIn("cannot publish lab/large: the service's copy of it ended as \"failed\"", self.faulted(lab, "failed", "FAILED"))
+                lab.ctl("retry", "failed", "FAILED")
+                lab.wait_job("failed", "State", "Completed")
+                self.check_whole(lab, "failed", "FAILED")
+                blocks = [record["block"] for record in lab.faults.requests() if record["op"] == "PutBlock"]
+                self.assertEqual(sorted(blocks), sorted(set(blocks)))
 
 
 class Credentials(FaultsCase):

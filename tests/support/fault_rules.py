@@ -27,6 +27,7 @@ do (one of these, besides what stands with it):
   length-off  n: the answer's Content-Length is that much too large or (negative) too small
   endless     true: an answer without an end
   huge        n: an answer of n bytes of well-formed XML
+  copy        {"ends": "success" or "failed", "looks": n}: a Copy Blob is pending for so many looks, then ends so
 """
 
 import email.utils

@@ -36,6 +36,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 import certificates  # noqa: E402
 from azurite import KEY  # noqa: E402
 from blob_request import BlobRequest, content_crc64, content_md5  # noqa: E402
+from fault_copies import Copies  # noqa: E402
 from fault_rules import Rules, Seen, http_date, made_answer, mild  # noqa: E402
 
 CHUNK = 256 * 1024
@@ -156,6 +157,7 @@ class FaultServer:
         self.seed = seed
         self.rules = Rules(seed=seed)
         self.seen = Seen()
+        self.copies = Copies()
         self.outage = None
         self.crc64 = "check"
         self.with_headers = False
@@ -287,8 +289,13 @@ class FaultServer:
             if "answer" in do:
                 return made_answer(do)
             return 200, [("Content-Type", "application/xml")], b""
+        if "copy" in do:
+            return await self.copies.begin(request, do["copy"], lambda: self.forward(request, body, back_end))
+        if (said := self.copies.answer(request)) is not None:
+            return said
         record["forwarded"] = True
         status, headers, content = await self.forward(request, body, back_end)
+        headers = self.copies.mark(request, headers)
         if "answer" in do:
             return made_answer(do)
         return status, headers, content
@@ -439,6 +446,7 @@ class FaultServer:
             self.release()
             await self.set_outage(None)
             self.seen = Seen()
+            self.copies = Copies()
         elif path == "/counts":
             return self.seen.counts()
         elif path == "/requests":

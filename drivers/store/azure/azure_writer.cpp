@@ -303,7 +303,8 @@ Result<void> AzureWriter::await_copy() {
         if (!is_ours(seen))
             return fail(ErrorKind::Busy, "blob {} was replaced while it was published", name_.path());
         if (has_failed(seen))
-            return fail(ErrorKind::Unreachable, "the service could not publish {} (copy {})", name_.path(), seen.copy_status);
+            return fail(ErrorKind::Unreachable, "store \"{}\": cannot publish {}: the service's copy of it ended as \"{}\"",
+                        client_.config().name, name_.path(), seen.copy_status);
         if (seen.copy_status != "pending")
             return {};
         client_.pause(kCopyLook, stop_);

@@ -7,6 +7,7 @@ server answers, and ends it when its own standard input ends.
 """
 
 import argparse
+import base64
 import contextlib
 import datetime
 import json
@@ -43,9 +44,10 @@ def account_names(count):
 
 
 class Azurite:
-    """One server with its content in memory. `accounts`: how many accounts there are beside devstoreaccount1."""
+    """One server with its content in memory. `accounts`: how many accounts there are beside devstoreaccount1.
+    `certificate`: PEM with its key; the server then speaks TLS and takes tokens (token()) as well."""
 
-    def __init__(self, accounts=0):
+    def __init__(self, accounts=0, certificate=None):
         self.account, self.key = ACCOUNT, KEY
         self.accounts = account_names(accounts)
         known = ";".join(f"{name}:{KEY}" for name in [ACCOUNT, *self.accounts])
@@ -56,7 +58,8 @@ class Azurite:
         self.said = []
         self._process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", node, MAIN, "--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence", "--extentMemoryLimit",
-             "2048", "--disableTelemetry", "--disableProductStyleUrl", "--silent"],
+             "2048", "--disableTelemetry", "--disableProductStyleUrl", "--silent",
+             *(["--cert", str(certificate), "--key", str(certificate), "--oauth", "basic"] if certificate else [])],
             env={**os.environ, "AZURITE_ACCOUNTS": known, "TZ": "UTC"}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/")
         threading.Thread(target=self._read, daemon=True).start()
@@ -81,7 +84,7 @@ class Azurite:
             if line is None:
                 raise RuntimeError(f"Azurite ended: {''.join(self.said)}")
             self.said.append(line)
-            if found := re.search(r"successfully listens on (http://\S+)", line):
+            if found := re.search(r"successfully listens on (https?://\S+)", line):
                 return found.group(1)
 
     @property
@@ -137,6 +140,17 @@ def account_sas(permission="rwdlacup", seconds=3600, account=ACCOUNT, start=None
     return generate_account_sas(account, KEY, ResourceTypes(service=True, container=True, object=True),
                                 AccountSasPermissions.from_string(permission), expiry=_from_now(seconds), start=start,
                                 protocol=protocol)
+
+
+def token(seconds=3600):
+    """A bearer token as the emulator takes it: it looks at everything but the signature. `seconds`: from now on."""
+    def part(said):
+        return base64.urlsafe_b64encode(json.dumps(said).encode()).rstrip(b"=").decode()
+
+    now = int(time.time())
+    claims = {"aud": "https://storage.azure.com", "iss": "https://sts.windows.net/ab1f708d-50f6-404c-a006-d71b2ac7a606/",
+              "iat": now - 7200, "nbf": now - 7200, "exp": now + seconds, "oid": "test"}
+    return f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part(claims)}.{base64.urlsafe_b64encode(b'no signature').decode()}"
 
 
 def container_sas(container, permission="rwdlac", seconds=3600, account=ACCOUNT):

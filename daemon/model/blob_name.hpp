@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Names of containers and blobs, and the rename rule.
-#pragma once
+#pragma once  // NOLINTBEGIN(readability-redundant-member-init): whoever names some members may leave the others out.
 
 #include <compare>
 #include <cstdint>
@@ -17,7 +17,7 @@ struct BlobName {
     std::string container;
     std::string name;
     /// Unless empty, this snapshot of the blob, in the store's own words; it can be read and removed, not written.
-    std::string snapshot = {};
+    std::string snapshot{};
 
     /// Without the snapshot.
     std::string path() const { return container + "/" + name; }
@@ -34,4 +34,4 @@ Result<void> check_container(std::string_view container);
 /// dot of the last segment, or at its end. NotFound beyond n = 9999 or 1024 characters.
 Result<BlobName> renamed(const BlobName& name, unsigned n);
 
-}  // namespace dray
+}  // namespace dray, NOLINTEND(readability-redundant-member-init)

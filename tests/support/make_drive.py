@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from xml.sax.saxutils import escape, quoteattr
 
+import exfat_writer
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 MIB = 1024 * 1024
@@ -99,6 +100,34 @@ def make_plain(source, image, manifest=None, manifest_name="DriveManifest.xml", 
         return size
 
 
+def make_exfat(source, image, manifest=None, size=None, mkfs_options=(), layout="both"):
+    """The same as an exFAT, by mkfs.exfat and a writer of the tests' own."""
+    files = [path for path in pathlib.Path(source).rglob("*")]
+    size = size or (sum(f.stat().st_size + 65536 for f in files) * 2 + 24 * MIB) // MIB * MIB
+    with open(image, "wb") as out:
+        out.truncate(size)
+    run("mkfs.exfat", *mkfs_options, image)
+    writer = exfat_writer.ExfatWriter(image)
+    writer.add_tree(source, layout)
+    if manifest is not None:
+        writer.add("DriveManifest.xml", manifest, "scattered")
+    writer.close()
+    run("fsck.exfat", "-n", image)
+
+
+def make_fat(source, image, manifest=None, size=None, mkfs_options=("-F", "32", "-s", "1")):
+    """The same as a FAT, by mkfs.fat and mtools."""
+    files = [path for path in pathlib.Path(source).rglob("*")]
+    with open(image, "wb") as out:
+        out.truncate(size or (sum(f.stat().st_size + 32768 for f in files) + 64 * MIB) // MIB * MIB)
+    run("mkfs.fat", *mkfs_options, image)
+    environment = dict(os.environ, LC_ALL="C.UTF-8")
+    run("mcopy", "-sQmp", "-i", image, *sorted(pathlib.Path(source).iterdir()), "::/", env=environment)
+    if manifest is not None:
+        run("mcopy", "-i", image, "-", "::/DriveManifest.xml", input=manifest, env=environment)
+    run("fsck.fat", "-n", image)
+
+
 def make_luks1(plain, image, key_file, **options):
     """qemu-img's LUKS1 around a plain image. Returns its identifier."""
     words = "".join(f",{name.replace('_', '-')}={value}" for name, value in options.items())
@@ -127,15 +156,10 @@ def put_into_partition(volume, disk, script, number, sector_size=512, writer="sf
             out.write(piece)
 
 
-def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_name="DriveManifest.xml", size=None,
-               mke2fs_options=(), debugfs=None, memory=32768):
-    """Makes the image from a directory and, unless None, the manifest's bytes. `debugfs`: requests that change the file
-    system before it is encrypted, one a line. Returns the LUKS identifier."""
+def make_luks2(plain, image, key, sector_size=4096, memory=32768):
+    """cryptsetup's LUKS2 around a plain image. Returns its identifier."""
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(image))) as work:
-        plain = os.path.join(work, "plain")
-        size = make_plain(source, plain, manifest, manifest_name, size, mke2fs_options)
-        if debugfs is not None:
-            run("debugfs", "-w", "-f", "/dev/stdin", plain, input=debugfs.encode())
+        size = os.path.getsize(plain)
         key_file = os.path.join(work, "key")
         pathlib.Path(key_file).write_bytes(key)
         with open(image, "wb") as out:
@@ -150,6 +174,18 @@ def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_nam
         assert segment["sector_size"] == sector_size
         encrypt(pathlib.Path(volume_key).read_bytes(), plain, image, int(segment["offset"]), sector_size)
         return run("cryptsetup", "luksUUID", image).decode().strip()
+
+
+def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_name="DriveManifest.xml", size=None,
+               mke2fs_options=(), debugfs=None, memory=32768):
+    """Makes the image from a directory and, unless None, the manifest's bytes. `debugfs`: requests that change the file
+    system before it is encrypted, one a line. Returns the LUKS identifier."""
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(image))) as work:
+        plain = os.path.join(work, "plain")
+        size = make_plain(source, plain, manifest, manifest_name, size, mke2fs_options)
+        if debugfs is not None:
+            run("debugfs", "-w", "-f", "/dev/stdin", plain, input=debugfs.encode())
+        return make_luks2(plain, image, key, sector_size, memory)
 
 
 def main():

@@ -4,24 +4,17 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <map>
 #include <memory>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "drivers/volume/span_read.hpp"
-
 namespace dray::fs {
 namespace {
 
-constexpr std::size_t kLine = 64 * kKiB;
-constexpr std::size_t kMostLines = 128;
-constexpr std::uint64_t kNoLine = std::numeric_limits<std::uint64_t>::max();
-/// Longer reads and writes go past the cache: they are content or tables that are read once.
+/// Longer writes go past the cache: they are content.
 constexpr std::size_t kPastCache = 128 * kKiB;
-constexpr std::size_t kMostBadLines = 256;
 
 /// libext2fs opens by name: this is who answers to which.
 std::map<std::string, BlockIo*, std::less<>>& open_devices() {
@@ -143,10 +136,7 @@ std::uint64_t next_number() {
 }  // namespace
 
 BlockIo::BlockIo(volume::BlockDevice& device)
-    : device_(device),
-      name_(fmt::format("volume-{}", next_number())),
-      tags_(static_cast<std::size_t>(std::clamp<Bytes>(device.size() / kLine + 1, 1, kMostLines)), kNoLine) {
-    lines_.resize(tags_.size() * kLine);
+    : device_(device), name_(fmt::format("volume-{}", next_number())), cache_(device) {
     open_devices().emplace(name_, this);
 }
 
@@ -155,74 +145,6 @@ BlockIo::~BlockIo() { open_devices().erase(name_); }
 io_manager BlockIo::manager() {
     static struct_io_manager manager = make_manager();
     return &manager;
-}
-
-std::span<std::byte> BlockIo::cached_line_at(Bytes offset) {
-    const std::uint64_t tag = offset / kLine;
-    const std::size_t slot = tag % tags_.size();
-    if (tags_[slot] != tag)
-        return {};
-    const Bytes length = std::min<Bytes>(kLine, device_.size() - tag * kLine);
-    return {lines_.data() + slot * kLine, static_cast<std::size_t>(length)};
-}
-
-Result<std::span<std::byte>> BlockIo::line_at(Bytes offset) {
-    if (const std::span<std::byte> cached = cached_line_at(offset); !cached.empty())
-        return cached;
-    const std::uint64_t tag = offset / kLine;
-    const std::size_t slot = tag % tags_.size();
-    const Bytes length = std::min<Bytes>(kLine, device_.size() - tag * kLine);
-    const std::span<std::byte> line(lines_.data() + slot * kLine, static_cast<std::size_t>(length));
-    tags_[slot] = kNoLine;
-    DRAY_TRY(device_.read(tag * kLine, line));
-    tags_[slot] = tag;
-    return line;
-}
-
-void BlockIo::forget(Bytes offset, Bytes length) {
-    if (length / kLine >= tags_.size()) {
-        std::fill(tags_.begin(), tags_.end(), kNoLine);
-        return;
-    }
-    for (std::uint64_t tag = offset / kLine; tag * kLine < offset + length; ++tag)
-        if (tags_[tag % tags_.size()] == tag)
-            tags_[tag % tags_.size()] = kNoLine;
-}
-
-Result<void> BlockIo::read(Bytes offset, std::span<std::byte> content) {
-    if (offset > device_.size() || content.size() > device_.size() - offset)
-        return fail(ErrorKind::Corrupt, "the file system points to {}, behind the end of the volume at {}",
-                    offset + content.size(), device_.size());
-    const Bytes sector = device_.sector_size();
-    if (content.size() >= kPastCache && offset % sector == 0 && content.size() % sector == 0)
-        return device_.read(offset, content);
-    while (!content.empty()) {
-        const std::size_t skip = offset % kLine;
-        const std::size_t part = std::min(kLine - skip, content.size());
-        DRAY_TRY(read_in_line(offset, content.first(part)));
-        content = content.subspan(part);
-        offset += part;
-    }
-    return {};
-}
-
-/// A sector that cannot be read is no reason to give up its neighbours: what is asked for is then read by
-/// itself, and the whole line is not tried again.
-Result<void> BlockIo::read_in_line(Bytes offset, std::span<std::byte> part) {
-    const std::uint64_t tag = offset / kLine;
-    if (std::ranges::find(bad_lines_, tag) == bad_lines_.end()) {
-        const Result<std::span<std::byte>> line = line_at(offset);
-        if (line) {
-            std::memcpy(part.data(), line->data() + offset % kLine, part.size());
-            return {};
-        }
-        if (line.error().kind() == ErrorKind::Gone)
-            return fail(line.error());
-        if (bad_lines_.size() >= kMostBadLines)
-            bad_lines_.erase(bad_lines_.begin());
-        bad_lines_.push_back(tag);
-    }
-    return volume::read_span(device_, offset, part, scratch_);
 }
 
 /// Whole sectors, from a copy: the device overwrites what it is given with ciphertext.
@@ -239,20 +161,20 @@ Result<void> BlockIo::write_sectors(Bytes offset, std::span<const std::byte> con
 
 Result<void> BlockIo::write_in_line(Bytes offset, std::span<const std::byte> content) {
     const Bytes sector = device_.sector_size();
-    const std::size_t skip = offset % kLine;
+    const std::size_t skip = offset % LineCache::kLine;
     const bool is_whole = offset % sector == 0 && content.size() % sector == 0;
-    std::span<std::byte> line = cached_line_at(offset);
+    std::span<std::byte> line = cache_.cached_line_at(offset);
     if (line.empty() && is_whole)
         return write_sectors(offset, content);
     if (line.empty()) {
-        DRAY_LET(line, line_at(offset));
+        DRAY_LET(line, cache_.line_at(offset));
     }
     std::memcpy(line.data() + skip, content.data(), content.size());
     const std::size_t first = skip / sector * sector;
     const std::size_t last = (skip + content.size() + sector - 1) / sector * sector;
     Result<void> written = write_sectors(offset - (skip - first), line.subspan(first, last - first));
     if (!written)
-        forget(offset, content.size());
+        cache_.forget(offset, content.size());
     return written;
 }
 
@@ -262,11 +184,11 @@ Result<void> BlockIo::write(Bytes offset, std::span<const std::byte> content) {
                     offset + content.size(), device_.size());
     const Bytes sector = device_.sector_size();
     if (content.size() >= kPastCache && offset % sector == 0 && content.size() % sector == 0) {
-        forget(offset, content.size());
+        cache_.forget(offset, content.size());
         return write_sectors(offset, content);
     }
     while (!content.empty()) {
-        const std::size_t part = std::min<std::size_t>(kLine - offset % kLine, content.size());
+        const std::size_t part = std::min<std::size_t>(LineCache::kLine - offset % LineCache::kLine, content.size());
         DRAY_TRY(write_in_line(offset, content.first(part)));
         content = content.subspan(part);
         offset += part;

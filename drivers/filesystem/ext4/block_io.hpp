@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "daemon/base/result.hpp"
+#include "drivers/filesystem/line_cache.hpp"
 #include "drivers/volume/volume.hpp"
 
 namespace dray::fs {
@@ -31,7 +32,7 @@ public:
     volume::BlockDevice& device() const { return device_; }
 
     /// Any offset and length, through the cache. Corrupt: beyond the end of the device.
-    Result<void> read(Bytes offset, std::span<std::byte> content);
+    Result<void> read(Bytes offset, std::span<std::byte> content) { return cache_.read(offset, content); }
     Result<void> write(Bytes offset, std::span<const std::byte> content);
     Result<void> zero(Bytes offset, Bytes length);
 
@@ -43,21 +44,13 @@ public:
     errcode_t remember(Result<void> result);
 
 private:
-    Result<std::span<std::byte>> line_at(Bytes offset);
-    Result<void> read_in_line(Bytes offset, std::span<std::byte> part);
-    std::span<std::byte> cached_line_at(Bytes offset);
-    void forget(Bytes offset, Bytes length);
     Result<void> write_sectors(Bytes offset, std::span<const std::byte> content);
     Result<void> write_in_line(Bytes offset, std::span<const std::byte> content);
 
     volume::BlockDevice& device_;
     std::string name_;
     std::optional<Error> error_;
-    /// Direct-mapped: line n of the device sits in slot n modulo the number of slots.
-    std::vector<std::byte> lines_;
-    std::vector<std::uint64_t> tags_;
-    /// Lines with something in them that cannot be read.
-    std::vector<std::uint64_t> bad_lines_;
+    LineCache cache_;
     std::vector<std::byte> scratch_;
 };
 

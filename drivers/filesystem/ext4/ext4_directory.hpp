@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "drivers/filesystem/ext4/ext4_file_map.hpp"
-#include "drivers/filesystem/ext4/name_hash.hpp"
+#include "drivers/filesystem/name_hash.hpp"
 
 namespace dray::fs {
 

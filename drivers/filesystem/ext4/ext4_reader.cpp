@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "drivers/filesystem/ext4/ext4_superblock.hpp"
+#include "drivers/filesystem/path.hpp"
 #include "drivers/volume/uuid.hpp"
 
 namespace dray::fs {
@@ -23,24 +24,6 @@ constexpr unsigned kMostSecondLooks = 256;
 bool is_unsupported(errcode_t code) {
     return code == EXT2_ET_UNSUPP_FEATURE || code == EXT2_ET_RO_UNSUPP_FEATURE ||
            code == EXT2_ET_REV_TOO_HIGH || code == EXT2_ET_UNKNOWN_CSUM;
-}
-
-/// The components of a path; what cannot be one is refused.
-Result<std::vector<std::string_view>> components_of(std::string_view path) {
-    std::vector<std::string_view> components;
-    std::size_t position = 0;
-    while (position <= path.size()) {
-        const std::size_t slash = std::min(path.find('/', position), path.size());
-        const std::string_view component = path.substr(position, slash - position);
-        if (component == "." || component == "..")
-            return fail(ErrorKind::InvalidArgument, "a path may not contain \"{}\"", component);
-        if (component.find('\0') != std::string_view::npos)
-            return fail(ErrorKind::InvalidArgument, "a path may not contain a zero byte");
-        if (!component.empty())
-            components.push_back(component);
-        position = slash + 1;
-    }
-    return components;
 }
 
 }  // namespace

@@ -76,6 +76,8 @@ int Ext4Image::run(std::string command) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+std::string Ext4Image::log() const { return text_of(directory_ / "log"); }
+
 std::vector<std::byte> Ext4Image::bytes() const {
     const std::string text = text_of(directory_ / "image");
     const auto bytes = std::as_bytes(std::span(text.data(), text.size()));

@@ -39,6 +39,8 @@ public:
     std::uint64_t number(const std::string& request, const std::string& before);
     /// Any program, "IMAGE" standing for the image. Returns its exit status.
     int run(std::string command);
+    /// What the last program said.
+    std::string log() const;
 
     std::vector<std::byte> bytes() const;
     void overwrite(Bytes offset, std::string_view bytes);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "drivers/filesystem/ext4/name_hash.hpp"
+#include "drivers/filesystem/name_hash.hpp"
 
 #include <algorithm>
 #include <bit>

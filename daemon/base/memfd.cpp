@@ -21,20 +21,32 @@ Result<FileDescriptor> make_memfd(const char* name) {
     return fd;
 }
 
-}  // namespace
-
-Result<FileDescriptor> make_sealed_memfd(const char* name, std::span<const std::byte> bytes) {
-    DRAY_LET(FileDescriptor fd, make_memfd(name));
-    std::size_t done = 0;
-    while (done < bytes.size()) {
-        const ssize_t count = pwrite(fd.get(), bytes.data() + done, bytes.size() - done,
-                                     static_cast<off_t>(done));
+Result<void> write_all(int fd, Bytes offset, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t count = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
         if (count < 0 && errno == EINTR)
             continue;
         if (count < 0)
             return fail_errno(errno, "cannot write a memory file");
-        done += static_cast<std::size_t>(count);
+        bytes = bytes.subspan(static_cast<std::size_t>(count));
+        offset += static_cast<Bytes>(count);
     }
+    return {};
+}
+
+}  // namespace
+
+Result<FileDescriptor> make_sealed_memfd(const char* name, std::span<const std::byte> bytes) {
+    const MemfdPart whole{0, bytes};
+    return make_sealed_memfd(name, bytes.size(), {&whole, 1});
+}
+
+Result<FileDescriptor> make_sealed_memfd(const char* name, Bytes size, std::span<const MemfdPart> parts) {
+    DRAY_LET(FileDescriptor fd, make_memfd(name));
+    if (ftruncate(fd.get(), static_cast<off_t>(size)) != 0)
+        return fail_errno(errno, "cannot size a memory file of {} bytes", size);
+    for (const MemfdPart& part : parts)
+        DRAY_TRY(write_all(fd.get(), part.offset, part.bytes));
     if (fcntl(fd.get(), F_ADD_SEALS, kFixedSize | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
         return fail_errno(errno, "cannot seal a memory file");
     return fd;

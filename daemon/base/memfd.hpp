@@ -19,6 +19,15 @@ inline constexpr Bytes kMaxKeyBytes = 64 * kKiB;
 /// `name` is what /proc shows; it must not tell a secret.
 Result<FileDescriptor> make_sealed_memfd(const char* name, std::span<const std::byte> bytes);
 
+/// A part of a memory file that has holes.
+struct MemfdPart {
+    Bytes offset = 0;
+    std::span<const std::byte> bytes;
+};
+
+/// The same of `size` bytes, with zeros where no part lies.
+Result<FileDescriptor> make_sealed_memfd(const char* name, Bytes size, std::span<const MemfdPart> parts);
+
 /// Reads a memfd from its offset 0, whatever its file position. InvalidArgument: no memfd, not sealed
 /// against writing, growing and shrinking, or larger than `limit` (rules.md 26): so that nobody can
 /// stall us with a pipe or change the bytes meanwhile.

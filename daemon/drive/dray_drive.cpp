@@ -97,10 +97,14 @@ bool is_allowed(const volume::UnlockedVolume& unlocked, const volume::UnlockPoli
     const std::string& table = unlocked.partition_table;
     if (!table.empty() && table != "gpt" && table != "dos")
         return false;
-    if (identity.type == "plain")
+    const bool is_plain = std::holds_alternative<volume::PlainSegment>(unlocked.segment);
+    const bool is_bitlocker = std::holds_alternative<volume::BitLockerSegment>(unlocked.segment);
+    if (is_plain != (identity.type == "plain") || is_bitlocker != (identity.type == "bitlocker"))
+        return false;
+    if (is_plain)
         return policy.allow_plain;
     const auto same = [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); };
-    return (identity.type == "luks1" || identity.type == "luks2") &&
+    return (is_bitlocker || identity.type == "luks1" || identity.type == "luks2") &&
            (policy.volume_id.empty() || std::ranges::equal(identity.id, policy.volume_id, same));
 }
 

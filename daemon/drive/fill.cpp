@@ -48,11 +48,11 @@ Result<std::unique_ptr<Filler>> Filler::format(volume::DeviceFile& device, const
             {device.size(), format.label, format.derivation_memory, format.is_key_random}, key));
     // From here on what the device held is lost.
     DRAY_TRY(volume::wipe_signatures(device));
-    volume::LuksSegment segment = luks.volume.segment;
+    volume::LuksSegment segment = luks.segment;
     segment.size = (format.size - segment.offset) / segment.sector_size * segment.sector_size;
     auto state = std::unique_ptr<State>(
-        new State{device, luks.volume.identity, std::move(luks.header), {}, {}, {}, {}});
-    DRAY_LET(state->volume, volume::LuksVolume::open(device, luks.volume.key, segment));
+        new State{device, luks.identity, std::move(luks.header), {}, {}, {}, {}});
+    DRAY_LET(state->volume, volume::LuksVolume::open(device, luks.key, segment));
     DRAY_LET(state->filesystem,
              fs::Ext4Writer::format(*state->volume, {format.label, format.inodes}));
     return std::unique_ptr<Filler>(new Filler(std::move(state)));

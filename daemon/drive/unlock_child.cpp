@@ -32,6 +32,60 @@ constexpr std::size_t kMaxSentence = 4096;
 constexpr std::size_t kMaxWord = 256;
 constexpr std::size_t kMaxVolumeKey = 64;
 
+void put_segment(WireWriter& out, const volume::PlainSegment& segment) {
+    out.u64(segment.offset);
+    out.u64(segment.size);
+}
+
+void put_segment(WireWriter& out, const volume::LuksSegment& segment) {
+    out.u64(segment.offset);
+    out.u64(segment.size);
+    out.u64(segment.sector_size);
+    out.u64(segment.iv_tweak);
+    out.u8(static_cast<std::uint8_t>(segment.algorithm));
+}
+
+void put_segment(WireWriter& out, const volume::BitLockerSegment& segment) {
+    out.u64(segment.offset);
+    out.u64(segment.size);
+    out.u64(segment.sector_size);
+    out.u64(segment.header_offset);
+    out.u64(segment.header_size);
+    for (const Bytes place : segment.metadata)
+        out.u64(place);
+    out.u8(static_cast<std::uint8_t>(segment.algorithm));
+}
+
+volume::PlainSegment take_plain(WireReader& in) {
+    volume::PlainSegment segment;
+    segment.offset = in.u64();
+    segment.size = in.u64();
+    return segment;
+}
+
+volume::LuksSegment take_luks(WireReader& in) {
+    volume::LuksSegment segment;
+    segment.offset = in.u64();
+    segment.size = in.u64();
+    segment.sector_size = in.u64();
+    segment.iv_tweak = in.u64();
+    segment.algorithm = in.enumerator<volume::LuksAlgorithm>(volume::kLuksAlgorithms);
+    return segment;
+}
+
+volume::BitLockerSegment take_bitlocker(WireReader& in) {
+    volume::BitLockerSegment segment;
+    segment.offset = in.u64();
+    segment.size = in.u64();
+    segment.sector_size = in.u64();
+    segment.header_offset = in.u64();
+    segment.header_size = in.u64();
+    for (Bytes& place : segment.metadata)
+        place = in.u64();
+    segment.algorithm = in.enumerator<volume::BitLockerAlgorithm>(volume::kBitLockerAlgorithms);
+    return segment;
+}
+
 void put(WireWriter& out, const OpenResult<UnlockedVolume>& result) {
     out.boolean(result.has_value());
     if (!result) {
@@ -44,11 +98,8 @@ void put(WireWriter& out, const OpenResult<UnlockedVolume>& result) {
     out.text(std::string_view(result->identity.type).substr(0, kMaxWord));
     out.text(std::string_view(result->identity.id).substr(0, kMaxWord));
     out.text(result->key.text());
-    out.u64(result->segment.offset);
-    out.u64(result->segment.size);
-    out.u64(result->segment.sector_size);
-    out.u64(result->segment.iv_tweak);
-    out.u8(static_cast<std::uint8_t>(result->segment.algorithm));
+    out.u8(static_cast<std::uint8_t>(result->segment.index()));
+    std::visit([&](const auto& segment) { put_segment(out, segment); }, result->segment);
     out.text(std::string_view(result->partition_table).substr(0, kMaxWord));
     out.text(std::string_view(result->notice).substr(0, kMaxSentence));
 }
@@ -77,11 +128,12 @@ OpenResult<UnlockedVolume> take(std::span<const std::byte> answer) {
     std::string key = in.text(kMaxVolumeKey);
     volume.key = SecretBytes(key);
     explicit_bzero(key.data(), key.size());
-    volume.segment.offset = in.u64();
-    volume.segment.size = in.u64();
-    volume.segment.sector_size = in.u64();
-    volume.segment.iv_tweak = in.u64();
-    volume.segment.algorithm = in.enumerator<volume::LuksAlgorithm>(volume::kLuksAlgorithms);
+    switch (in.u8()) {
+        case 0: volume.segment = take_plain(in); break;
+        case 1: volume.segment = take_luks(in); break;
+        case 2: volume.segment = take_bitlocker(in); break;
+        default: in.reject();
+    }
     volume.partition_table = in.text(kMaxWord);
     volume.notice = in.text(kMaxSentence);
     if (!in.finish())

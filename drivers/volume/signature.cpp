@@ -42,11 +42,13 @@ bool fits(std::span<const std::byte> start, const Magic& magic) {
            std::memcmp(start.data() + magic.offset, magic.bytes.data(), magic.bytes.size()) == 0;
 }
 
-/// "To Go" volumes look like FAT32 at first glance; the GUID of BitLocker stands at 424.
+/// "To Go" volumes look like FAT32 at first glance; the GUID of BitLocker stands at 424, with another one while
+/// encrypt-on-write is under way.
 bool is_to_go(std::span<const std::byte> start) {
     constexpr std::string_view kGuid = "\x3b\xd6\x67\x49\x29\x2e\xd8\x4a\x83\x99\xf6\xa3\x39\xe3\xd0\x01"sv;
+    constexpr std::string_view kOnWrite = "\x3b\x4d\xa8\x92\x80\xdd\x0e\x4d\x9e\x4e\xb1\xe3\x28\x4e\xae\xd8"sv;
     return fits(start, {Signature::BitLocker, 3, "MSWIN4.1"sv}) &&
-           fits(start, {Signature::BitLocker, 424, kGuid});
+           (fits(start, {Signature::BitLocker, 424, kGuid}) || fits(start, {Signature::BitLocker, 424, kOnWrite}));
 }
 
 }  // namespace

@@ -6,6 +6,10 @@
 #include <string_view>
 #include <utility>
 
+#include "daemon/base/overloaded.hpp"
+#include "drivers/volume/bitlocker/bitlocker_unlock.hpp"
+#include "drivers/volume/bitlocker/bitlocker_volume.hpp"
+#include "drivers/volume/crypt_library.hpp"
 #include "drivers/volume/luks/luks_unlock.hpp"
 #include "drivers/volume/luks/luks_volume.hpp"
 #include "drivers/volume/partition/partition_table.hpp"
@@ -64,17 +68,28 @@ OpenResult<UnlockedVolume> unlock_luks(BlockDevice& device, const LuksHeader& he
     return volume;
 }
 
-/// No LUKS here: say what there is instead.
-OpenResult<UnlockedVolume> without_luks(BlockDevice& device, Signature signature, const UnlockPolicy& policy) {
+OpenResult<UnlockedVolume> unlock_bitlocker(BlockDevice& device, const SecretBytes& key, const UnlockPolicy& policy) {
+    DRAY_LET(BitLockerHeader header, find_bitlocker_header(device));
+    DRAY_TRY(check_identifier(header.id, policy.volume_id));
+    DRAY_TRY(check_protectors(header));
+    UnlockedVolume volume;
+    DRAY_LET(volume.key, open_bitlocker(header, key));
+    volume.identity = {"bitlocker", std::move(header.id)};
+    volume.segment = header.segment;
+    volume.notice = std::move(header.notice);
+    return volume;
+}
+
+/// No LUKS here: open what there is instead, or say what it is.
+OpenResult<UnlockedVolume> unlock_other(BlockDevice& device, Signature signature, const SecretBytes& key,
+                                        const UnlockPolicy& policy) {
     if (signature == Signature::BitLocker)
-        return refuse({ErrorKind::Unsupported, "the volume is encrypted with BitLocker, which cannot be "
-                                               "unlocked; use LUKS"},
-                      kUnlockVolumeFailed);
+        return unlock_bitlocker(device, key, policy);
     if (is_filesystem(signature) && policy.allow_plain) {
         DRAY_TRY(check_identifier("", policy.volume_id));
         UnlockedVolume volume;
         volume.identity.type = "plain";
-        volume.segment.size = device.size();
+        volume.segment = PlainSegment{0, device.size()};
         return volume;
     }
     if (is_filesystem(signature))
@@ -98,7 +113,7 @@ OpenResult<UnlockedVolume> unlock_inside(BlockDevice& device, const SecretBytes&
     const Result<Signature> signature = read_signature(device);
     if (!signature)
         return refuse(signature.error(), kDiskOperationFailed);
-    return without_luks(device, *signature, policy);
+    return unlock_other(device, *signature, key, policy);
 }
 
 OpenResult<UnlockedVolume> unlock_partition(BlockDevice& device, const PartitionTable& table, const SecretBytes& key,
@@ -114,7 +129,7 @@ OpenResult<UnlockedVolume> unlock_partition(BlockDevice& device, const Partition
     if (!volume)
         return refuse(Error(std::move(volume.error().error), fmt::format("partition {}", partition->number)),
                       std::move(volume.error().status));
-    volume->segment.offset += partition->offset;
+    std::visit([&](auto& segment) { segment.offset += partition->offset; }, volume->segment);
     volume->partition_table = table.type;
     add_notice(volume->notice, table.notice);
     if (table.data_count() > 1)
@@ -126,7 +141,7 @@ OpenResult<UnlockedVolume> unlock_partition(BlockDevice& device, const Partition
 
 }  // namespace
 
-Result<void> warm_up_unlocking() { return warm_up_luks(); }
+Result<void> warm_up_unlocking() { return warm_up_crypt_library(); }
 
 OpenResult<UnlockedVolume> unlock_volume(BlockDevice& device, const SecretBytes& key,
                                          const UnlockPolicy& policy) {
@@ -150,13 +165,21 @@ OpenResult<UnlockedVolume> unlock_volume(BlockDevice& device, const SecretBytes&
         return unlock_inside(device, key, policy);
     if (!table && table.error().kind() == ErrorKind::Corrupt && *signature == Signature::PartitionTable)
         return refuse(table.error(), kDiskOperationFailed);
-    return without_luks(device, *signature, policy);
+    return unlock_other(device, *signature, key, policy);
 }
 
 Result<std::unique_ptr<BlockDevice>> open_volume(BlockDevice& device, const UnlockedVolume& volume) {
-    if (volume.identity.type == "plain")
-        return std::make_unique<Slice>(device, volume.segment.offset, volume.segment.size);
-    return LuksVolume::open(device, volume.key, volume.segment);
+    using Opened = Result<std::unique_ptr<BlockDevice>>;
+    return std::visit(Overloaded{
+                          [&](const PlainSegment& plain) -> Opened {
+                              return std::make_unique<Slice>(device, plain.offset, plain.size);
+                          },
+                          [&](const LuksSegment& luks) -> Opened { return LuksVolume::open(device, volume.key, luks); },
+                          [&](const BitLockerSegment& bitlocker) -> Opened {
+                              return BitLockerVolume::open(device, volume.key, bitlocker);
+                          },
+                      },
+                      volume.segment);
 }
 
 }  // namespace dray::volume

@@ -6,13 +6,21 @@
 
 #include <memory>
 #include <string>
+#include <variant>
 
 #include "daemon/base/secret.hpp"
+#include "drivers/volume/bitlocker/bitlocker_header.hpp"
 #include "drivers/volume/luks/luks_policy.hpp"
 #include "drivers/volume/open_error.hpp"
 #include "drivers/volume/volume.hpp"
 
 namespace dray::volume {
+
+/// Of type "plain".
+struct PlainSegment {
+    Bytes offset = 0;
+    Bytes size = 0;
+};
 
 /// All that is needed to read the volume afterwards.
 struct UnlockedVolume {
@@ -20,7 +28,7 @@ struct UnlockedVolume {
     /// Empty for type "plain".
     SecretBytes key;
     /// Places count from the start of the device, also in a partition.
-    LuksSegment segment;
+    std::variant<PlainSegment, LuksSegment, BitLockerSegment> segment;
     /// "gpt", "dos", or "" for a device that is one volume.
     std::string partition_table;
     /// What is odd but harmless, or "".

@@ -32,7 +32,7 @@ public:
     virtual Result<void> sync() = 0;
 };
 
-/// "luks2", "luks1", "plain"; the identifier is the LUKS UUID.
+/// "luks2", "luks1", "bitlocker", "plain"; the identifier is the LUKS UUID, or the GUID of a BitLocker volume in lower case.
 struct VolumeIdentity {
     std::string type;
     std::string id;

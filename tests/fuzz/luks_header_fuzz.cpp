@@ -73,7 +73,7 @@ Content expanded(const std::uint8_t* data, std::size_t size) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static const bool is_warm = dray::volume::warm_up_luks().has_value();
+    static const bool is_warm = dray::volume::warm_up_crypt_library().has_value();
     if (!is_warm)
         std::abort();
     Content device(kDevice);

@@ -136,15 +136,15 @@ Result<NewLuks> make_luks(const LuksFormat& format, const SecretBytes& key) {
     const CryptDevice device(bare);
     if (error != 0)
         return fail_errno(-error, "libcryptsetup cannot open a memory file");
-    DRAY_LET(made.volume.key, random_key());
-    DRAY_TRY(make_header(device.get(), format, made.volume.key, key));
+    DRAY_LET(made.key, random_key());
+    DRAY_TRY(make_header(device.get(), format, made.key, key));
     const char* uuid = crypt_get_uuid(device.get());
-    made.volume.identity = {"luks2", uuid != nullptr ? uuid : ""};
+    made.identity = {"luks2", uuid != nullptr ? uuid : ""};
     // The very check that stands before unlocking: what we make we must be able to open.
     LuksHeader header;
     header.version = 2;
     header.length = kNewDataOffset;
-    DRAY_LET(made.volume.segment,
+    DRAY_LET(made.segment,
              check_luks_policy(device.get(), header, format.device_size,
                                std::max(format.derivation_memory, kLeastMemory)));
     return made;

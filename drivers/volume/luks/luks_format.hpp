@@ -7,7 +7,9 @@
 #include <string>
 
 #include "daemon/base/file_descriptor.hpp"
-#include "drivers/volume/unlock.hpp"
+#include "daemon/base/secret.hpp"
+#include "drivers/volume/luks/luks_policy.hpp"
+#include "drivers/volume/volume.hpp"
 
 namespace dray::volume {
 
@@ -29,7 +31,9 @@ struct LuksFormat {
 struct NewLuks {
     /// kNewDataOffset bytes.
     FileDescriptor header;
-    UnlockedVolume volume;
+    VolumeIdentity identity;
+    SecretBytes key;
+    LuksSegment segment;
 };
 
 /// A header with one key slot, opened by exactly the bytes of `key`, and a fresh volume key. After

@@ -4,12 +4,10 @@
 // process of its own in the unlocking box.
 #pragma once
 
-#include <libcryptsetup.h>
-
 #include <string>
 
-#include "daemon/base/handle.hpp"
 #include "daemon/base/secret.hpp"
+#include "drivers/volume/crypt_library.hpp"
 #include "drivers/volume/luks/luks_header.hpp"
 #include "drivers/volume/luks/luks_policy.hpp"
 #include "drivers/volume/open_error.hpp"
@@ -19,14 +17,10 @@ namespace dray::volume {
 
 /// A header that has passed the policy: no key was tried on it yet.
 struct LoadedLuks {
-    Handle<crypt_device, crypt_free> device;
+    CryptDevice device;
     VolumeIdentity identity;
     LuksSegment segment;
 };
-
-/// libcryptsetup opens the random devices and loads what it needs when it is used first; that must have
-/// happened before the box. Denied: it cannot.
-Result<void> warm_up_luks();
 
 /// Everything that can be wrong with a header is told by kind, sentence and status: DiskOperationFailed for a
 /// device that ends too early or cannot be read, BitLockerFailed for a damaged header,

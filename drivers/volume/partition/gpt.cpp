@@ -21,7 +21,6 @@ constexpr std::uint32_t kLeastEntry = 128;
 constexpr std::uint32_t kMostEntry = 4096;
 /// Honest tables have 16 KiB of entries.
 constexpr Bytes kMostEntries = kMiB;
-constexpr std::size_t kGuid = 16;
 
 struct Kind {
     std::string_view guid;
@@ -46,36 +45,6 @@ constexpr std::array kKinds{
     Kind{"0fc63daf-8483-4772-8e79-3d69d8477de4", "Linux data", true},
     Kind{"ca7d7ccb-63ed-4c53-861c-1742536059cc", "Linux LUKS", true},
 };
-
-/// Also called CRC-32/ISO-HDLC.
-std::uint32_t crc32(std::span<const std::byte> bytes) {
-    static constexpr auto kTable = [] {
-        std::array<std::uint32_t, 256> table{};
-        for (std::uint32_t i = 0; i < table.size(); ++i) {
-            std::uint32_t value = i;
-            for (int bit = 0; bit < 8; ++bit)
-                value = value >> 1 ^ ((value & 1) != 0 ? 0xedb88320U : 0);
-            table[i] = value;
-        }
-        return table;
-    }();
-    std::uint32_t crc = ~0U;
-    for (const std::byte byte : bytes)
-        crc = crc >> 8 ^ kTable[(crc ^ static_cast<std::uint32_t>(byte)) & 0xff];
-    return ~crc;
-}
-
-/// The first three groups are little-endian.
-std::string guid_text(std::span<const std::byte> guid) {
-    constexpr std::array<int, kGuid> kOrder{3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
-    std::string text;
-    for (std::size_t i = 0; i < kGuid; ++i) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            text += '-';
-        text += fmt::format("{:02x}", static_cast<unsigned>(guid[static_cast<std::size_t>(kOrder[i])]));
-    }
-    return text;
-}
 
 struct Header {
     std::uint64_t first_usable = 0;
@@ -129,7 +98,7 @@ Result<void> check_header(const Header& header, std::uint64_t sectors, Bytes uni
 
 Result<std::optional<Partition>> parse_entry(std::span<const std::byte> entry, unsigned number, const Header& header,
                                              Bytes unit) {
-    const std::span<const std::byte> type = entry.first(kGuid);
+    const std::span<const std::byte> type = entry.first(kGuidBytes);
     if (std::ranges::all_of(type, [](std::byte byte) { return byte == std::byte{0}; }))
         return std::optional<Partition>();
     const auto first = little_endian<std::uint64_t>(entry, 32);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 
+#include "drivers/volume/little_endian.hpp"
 #include "drivers/volume/partition/partition_table.hpp"
 
 namespace dray::volume {
@@ -16,14 +17,6 @@ inline constexpr std::size_t kMbrBytes = 512;
 
 /// Addresses in a table count in the disk's logical sectors, which an image does not tell.
 inline constexpr Bytes kTableUnits[] = {512, 4096};
-
-template <typename Number>
-Number little_endian(std::span<const std::byte> bytes, std::size_t offset) {
-    Number value = 0;
-    for (std::size_t i = sizeof(Number); i-- > 0;)
-        value = static_cast<Number>(value << 8 | static_cast<Number>(bytes[offset + i]));
-    return value;
-}
 
 /// Sorted by place. Corrupt: two of them overlap.
 Result<void> put_in_order(std::vector<Partition>& partitions);

@@ -13,6 +13,7 @@
 
 #include "drivers/volume/device_file.hpp"
 #include "drivers/volume/luks/luks_volume.hpp"
+#include "drivers/volume/unlock.hpp"
 #include "tests/support/scratch_directory.hpp"
 #include "tests/unit/filesystem/memory_device.hpp"
 
@@ -79,7 +80,7 @@ TEST_F(LuksFormatTest, CryptsetupAndWeAgree) {
         EXPECT_EQ(run("cryptsetup luksDump " + path("image")), 0) << log();
         const std::string dump = log();
         for (const std::string& wanted :
-             {made.volume.identity.id, std::string(row.pbkdf), std::string(row.sector),
+             {made.identity.id, std::string(row.pbkdf), std::string(row.sector),
               std::string("offset: 16777216 [bytes]"), std::string("cipher: aes-xts-plain64"),
               std::string("Cipher key: 512 bits")})
             EXPECT_NE(dump.find(wanted), std::string::npos) << wanted << "\n" << dump;
@@ -94,13 +95,14 @@ TEST_F(LuksFormatTest, CryptsetupAndWeAgree) {
 
         const auto device = open_image();
         const OpenResult<UnlockedVolume> unlocked =
-            unlock_volume(*device, SecretBytes(key), {32 * kMiB, false, made.volume.identity.id});
+            unlock_volume(*device, SecretBytes(key), {32 * kMiB, false, made.identity.id});
         ASSERT_TRUE(unlocked) << unlocked.error().error.text();
-        EXPECT_TRUE(std::ranges::equal(unlocked->key.bytes(), made.volume.key.bytes()));
-        EXPECT_EQ(unlocked->segment.offset, made.volume.segment.offset);
-        EXPECT_EQ(unlocked->segment.size, made.volume.segment.size);
-        EXPECT_EQ(unlocked->segment.sector_size, made.volume.segment.sector_size);
-        EXPECT_EQ(unlocked->segment.size, row.format.device_size - kNewDataOffset);
+        EXPECT_TRUE(std::ranges::equal(unlocked->key.bytes(), made.key.bytes()));
+        const auto& segment = std::get<LuksSegment>(unlocked->segment);
+        EXPECT_EQ(segment.offset, made.segment.offset);
+        EXPECT_EQ(segment.size, made.segment.size);
+        EXPECT_EQ(segment.sector_size, made.segment.sector_size);
+        EXPECT_EQ(segment.size, row.format.device_size - kNewDataOffset);
         const auto wrong =
             unlock_volume(*device, SecretBytes(std::string_view("wrong")), {32 * kMiB, false, ""});
         ASSERT_FALSE(wrong);
@@ -114,8 +116,8 @@ TEST_F(LuksFormatTest, EachHasItsOwnKeyAndIdentifier) {
     const Result<NewLuks> one = make_luks(format, key);
     const Result<NewLuks> two = make_luks(format, key);
     ASSERT_TRUE(one && two);
-    EXPECT_NE(one->volume.identity.id, two->volume.identity.id);
-    EXPECT_FALSE(std::ranges::equal(one->volume.key.bytes(), two->volume.key.bytes()));
+    EXPECT_NE(one->identity.id, two->identity.id);
+    EXPECT_FALSE(std::ranges::equal(one->key.bytes(), two->key.bytes()));
 }
 
 TEST_F(LuksFormatTest, RefusesWhatCannotBe) {

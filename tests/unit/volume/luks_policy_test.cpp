@@ -85,7 +85,7 @@ Edit second_slot(Edit edit) {
 
 class LuksPolicy : public testing::Test {
 protected:
-    void SetUp() override { ASSERT_TRUE(warm_up_luks()); }
+    void SetUp() override { ASSERT_TRUE(warm_up_crypt_library()); }
 };
 
 TEST_F(LuksPolicy, OfALuks2HeaderOnBothSidesOfEachLimit) {

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The Elephant diffuser, which BitLocker of Windows Vista and 7 puts around AES-CBC: N. Ferguson, "AES-CBC + Elephant
+// diffuser. A Disk Encryption Algorithm for Windows Vista", 2006. Only the way back.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+namespace dray::volume {
+
+class Elephant {
+public:
+    static constexpr std::size_t kSectorKey = 32;
+
+    /// A power of two, at least 512.
+    explicit Elephant(std::size_t sector_size);
+
+    /// Takes both diffusers and the sector keys off `content`, which is whole sectors; `keys` has kSectorKey bytes for each.
+    void undo(std::span<std::byte> content, std::span<const std::byte> keys);
+
+private:
+    void undo_side_by_side(std::byte* sectors);
+
+    std::size_t sector_size_;
+    /// Of kLanes sectors, word by word.
+    std::vector<std::byte> words_;
+};
+
+}  // namespace dray::volume

@@ -60,7 +60,12 @@ Result<void> MessageSocket::send_with(std::span<const std::byte> bytes,
         header->cmsg_len = CMSG_LEN(descriptors.size_bytes());
         std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size_bytes());
     }
-    while (sendmsg(fd_.get(), &message, MSG_NOSIGNAL | flags) < 0) {
+    // The boxes of processes that hand nothing over have no sendmsg.
+    const auto send_once = [&] {
+        return descriptors.empty() ? ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | flags)
+                                   : sendmsg(fd_.get(), &message, MSG_NOSIGNAL | flags);
+    };
+    while (send_once() < 0) {
         if (errno == EINTR)
             continue;
         if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN)

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/mman.h>
 
 #include <cerrno>
 
@@ -63,7 +64,7 @@ void SyscallFilter::allow_threads() {
     allow_if(SCMP_SYS(clone), masked(0, kThread | kNewNamespaces, kThread));
     refuse({SCMP_SYS(clone3)}, ENOSYS);
     allow({SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(rt_sigprocmask), SCMP_SYS(madvise),
-           SCMP_SYS(mprotect), SCMP_SYS(futex), SCMP_SYS(exit), SCMP_SYS(sched_getaffinity)});
+           SCMP_SYS(futex), SCMP_SYS(exit), SCMP_SYS(sched_getaffinity)});
 }
 
 void SyscallFilter::allow_open(bool may_write) {
@@ -73,13 +74,26 @@ void SyscallFilter::allow_open(bool may_write) {
         allow_if(SCMP_SYS(openat), masked(2, kMakes | O_ACCMODE, O_RDWR));
 }
 
+void SyscallFilter::allow_memory(bool may_protect) {
+    allow_if(SCMP_SYS(mmap), masked(2, PROT_EXEC, 0));
+    if (may_protect)
+        allow_if(SCMP_SYS(mprotect), masked(2, PROT_EXEC, 0));
+    allow({SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk)});
+}
+
+// sendmsg could carry descriptors, and no list can look at what it points to.
+void SyscallFilter::allow_plain_messages() {
+    allow_if(SCMP_SYS(sendto), {4, SCMP_CMP_EQ, 0, 0});
+    allow({SCMP_SYS(recvmsg)});
+}
+
 void SyscallFilter::allow_sanitizers() {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     // Their runtime looks at itself in /proc to report an error, has signal stacks of its own, and tells
     // threads apart by number; UBSan asks a pipe whether memory can be read. Opening files is refused by
     // Landlock all the same.
     allow_open(false);
-    allow({SCMP_SYS(sigaltstack), SCMP_SYS(pipe2), SCMP_SYS(readlink), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(tgkill),
+    allow({SCMP_SYS(mmap), SCMP_SYS(sigaltstack), SCMP_SYS(pipe2), SCMP_SYS(readlink), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(tgkill),
            SCMP_SYS(mprotect), SCMP_SYS(prctl), SCMP_SYS(sched_yield), SCMP_SYS(rt_sigprocmask),
            SCMP_SYS(rt_sigaction), SCMP_SYS(ioctl), SCMP_SYS(getrlimit), SCMP_SYS(prlimit64),
            SCMP_SYS(fcntl), SCMP_SYS(uname), SCMP_SYS(clock_nanosleep), SCMP_SYS(sched_getaffinity)});

@@ -30,6 +30,10 @@ public:
     void allow_threads();
     /// open for reading only, or (`may_write`) for reading and writing what exists already.
     void allow_open(bool may_write);
+    /// Maps and changes memory, but none that code can run in.
+    void allow_memory(bool may_protect);
+    /// Messages over a socket that is connected; with nothing beside them.
+    void allow_plain_messages();
     /// What the sanitizers' runtime needs beside the program; nothing in an ordinary build.
     void allow_sanitizers();
 

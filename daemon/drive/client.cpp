@@ -2,6 +2,7 @@
 #include "daemon/drive/client.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -15,6 +16,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <utility>
+
+#include "daemon/base/clock.hpp"
 
 namespace dray::drive {
 namespace {
@@ -105,10 +108,37 @@ Error Client::out_of_turn() {
     return {ErrorKind::Corrupt, "dray-drive sent a message out of turn"};
 }
 
+Error Client::no_message(const Error& error) { return error.kind() == ErrorKind::Corrupt ? out_of_turn() : died(); }
+
+Error Client::fell_silent() {
+    is_broken_ = true;
+    return {ErrorKind::Gone, "dray-drive has not answered for " + format_duration(*patience_)};
+}
+
 void Client::set_patience(Microseconds patience) {
+    patience_ = patience;
     const timeval time{static_cast<time_t>(patience.count() / 1'000'000),
                        static_cast<suseconds_t>(patience.count() % 1'000'000)};
-    (void)setsockopt(socket_.fd(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);  // valid for every socket
+    (void)setsockopt(socket_.fd(), SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);  // valid for every socket
+}
+
+Result<Message> Client::next_message() {
+    if (patience_) {
+        const Microseconds end = SystemClock().since_boot() + *patience_;
+        pollfd waiting{socket_.fd(), POLLIN, 0};
+        for (int ready = 0; ready == 0;) {
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - SystemClock().since_boot());
+            if (left.count() <= 0)
+                return fail(fell_silent());
+            ready = poll(&waiting, 1, static_cast<int>(left.count()));
+            if (ready < 0 && errno == EINTR)
+                ready = 0;
+        }
+    }
+    Result<Message> message = socket_.receive();
+    if (!message)
+        return fail(no_message(message.error()));
+    return message;
 }
 
 Client::Client(MessageSocket socket, SharedMemory ring)
@@ -128,9 +158,9 @@ Result<Unlocked> Client::begin(const ToDrive& message, std::string* status) {
         return fail(died());
     Result<Message> received = socket_.receive();
     if (!received)
-        return fail(died());
+        return fail(no_message(received.error()));
     Result<FromDrive> decoded = decode_from_drive(received->bytes);
-    if (!decoded)
+    if (!decoded || !received->descriptors.empty())
         return fail(out_of_turn());
     FromDrive& answer = *decoded;
     if (auto* unlocked = std::get_if<Unlocked>(&answer))
@@ -161,12 +191,15 @@ Result<void> Client::submit(std::span<const Request> requests) {
     Result<void> sent = socket_.send(bytes);
     if (!sent && sent.error().kind() == ErrorKind::Gone)
         return fail(died());
+    if (!sent && sent.error().kind() == ErrorKind::Busy && patience_)
+        return fail(fell_silent());
     return sent;
 }
 
 Result<std::vector<Reply>> Client::replies_of(const Message& message) {
     Result<FromDrive> answer = decode_from_drive(message.bytes);
-    if (!answer)
+    // It has nothing to hand over; what it sends along is closed with the message.
+    if (!answer || !message.descriptors.empty())
         return fail(out_of_turn());
     auto* replies = std::get_if<Replies>(&*answer);
     if (replies == nullptr)
@@ -175,10 +208,8 @@ Result<std::vector<Reply>> Client::replies_of(const Message& message) {
 }
 
 Result<std::vector<Reply>> Client::receive() {
-    Result<Message> message = socket_.receive();
-    if (!message)
-        return fail(died());
-    DRAY_LET(std::vector<Reply> replies, replies_of(*message));
+    DRAY_LET(const Message message, next_message());
+    DRAY_LET(std::vector<Reply> replies, replies_of(message));
     DRAY_LET(std::vector<Reply> more, try_receive());
     std::move(more.begin(), more.end(), std::back_inserter(replies));
     return replies;
@@ -193,7 +224,7 @@ Result<std::vector<Reply>> Client::try_receive() {
             // What came before the end still counts; the end shows at the next call.
             if (!all.empty())
                 return all;
-            return fail(died());
+            return fail(no_message(message.error()));
         }
         const std::optional<Message>& waiting = *message;
         if (!waiting)

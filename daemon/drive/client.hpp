@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,7 +34,7 @@ public:
     int fd() const { return socket_.fd(); }
     /// dray-drive has ended or sent what is no message: an error of kind Gone is not about the device then.
     bool is_broken() const { return is_broken_; }
-    /// From now on a reply that does not come for so long counts as dray-drive's end.
+    /// From now on a reply that does not come for so long, or a request that is not taken, counts as dray-drive's end.
     void set_patience(Microseconds patience);
 
     /// Blocks until the volume is open (up to the unlock's cost). The error carries the kind; `status`,
@@ -60,10 +61,14 @@ private:
     Result<Unlocked> begin(const ToDrive& message, std::string* status);
     Result<Reply> ask(const Request& request);
     Result<std::vector<Reply>> replies_of(const Message& message);
+    Result<Message> next_message();
     Error died();
+    Error fell_silent();
+    Error no_message(const Error& error);
     Error out_of_turn();
     MessageSocket socket_;
     SharedMemory ring_;
+    std::optional<Microseconds> patience_;
     bool is_broken_ = false;
 };
 

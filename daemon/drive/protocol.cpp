@@ -335,7 +335,8 @@ Result<FromDrive> decode_from_drive(std::span<const std::byte> bytes) {
         case FromDriveTag::Replies: {
             Replies replies;
             const std::uint32_t count = in.u32();
-            if (count > kMaxReplies)
+            // None at all would be a sign of life without an answer.
+            if (count == 0 || count > kMaxReplies)
                 in.reject();
             for (std::uint32_t i = 0; i < count && !in.is_bad(); ++i)
                 replies.replies.push_back(take_reply(in));

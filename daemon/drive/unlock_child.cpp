@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "daemon/base/clock.hpp"
 #include "daemon/base/memfd.hpp"
 #include "daemon/base/wire.hpp"
 #include "daemon/confine/confine.hpp"
@@ -25,6 +26,8 @@ using volume::UnlockedVolume;
 
 /// A key derivation that takes longer is an attack or a machine too slow for it.
 constexpr unsigned kSeconds = 60;
+/// The child's own alarm comes first; who has taken the child over may have switched it off.
+constexpr Microseconds kPatience = std::chrono::seconds(kSeconds + 2);
 constexpr Bytes kMemoryMargin = 256 * kMiB;
 /// All of an answer fits the pipe, so that the child never waits for the parent.
 constexpr std::size_t kMaxAnswer = 32 * kKiB;
@@ -196,10 +199,16 @@ Result<UnlockChild> UnlockChild::start(volume::DeviceFile& device, int key_fd,
 std::optional<OpenResult<UnlockedVolume>> UnlockChild::wait(int socket_fd) {
     SecretBytes answer(kMaxAnswer);
     std::size_t length = 0;
+    const SystemClock clock;
+    const Microseconds end = clock.since_boot() + kPatience;
     for (;;) {
+        // The child does not outlive this process, which ends with that answer.
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - clock.since_boot());
+        if (left.count() <= 0)
+            return stopped();
         // No event is asked of the socket: poll still tells when the peer has closed it.
         std::array<pollfd, 2> waiting{pollfd{pipe_.get(), POLLIN, 0}, pollfd{socket_fd, 0, 0}};
-        if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR)
+        if (poll(waiting.data(), waiting.size(), static_cast<int>(left.count())) < 0 && errno != EINTR)
             return stopped();
         if ((waiting[1].revents & (POLLHUP | POLLERR)) != 0)
             return std::nullopt;

@@ -43,6 +43,7 @@ struct JobEngine::State {
         std::uint64_t pieces_journaled = 0;
         std::string file;
         bool wants_unlock = false;
+        bool has_unlocked = false;
         bool is_unlocking = false;
         bool is_unlock_late = false;
         bool is_device_gone = false;

@@ -2,7 +2,6 @@
 #include "daemon/engine/transfer_process.hpp"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
@@ -12,13 +11,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "daemon/base/clock.hpp"
 #include "daemon/base/file.hpp"
 #include "daemon/base/log.hpp"
 #include "daemon/drive/protocol.hpp"
@@ -29,6 +31,12 @@ namespace {
 constexpr const char* kInstalledPrograms = "/usr/libexec/dray";
 /// Above every number that a child gets its descriptors under, so that placing one never closes another.
 constexpr int kFirstFree = 32;
+/// A transfer has a few things to say each second; a multitude comes only from one that was taken over, and would keep
+/// drayd from everybody else.
+constexpr double kMostMessages = 1000;
+constexpr double kMessagesPerSecond = 50;
+/// So many are looked at before others have their turn.
+constexpr int kAtOnce = 32;
 
 /// What children may know of our surroundings: no credential is ever in it.
 std::vector<std::string> child_environment() {
@@ -139,7 +147,7 @@ std::string find_programs() {
 }
 
 TransferProcess::TransferProcess(EventLoop& loop, Callbacks callbacks)
-    : loop_(loop), callbacks_(std::move(callbacks)) {}
+    : loop_(loop), callbacks_(std::move(callbacks)), allowance_(kMostMessages), counted_(SystemClock().since_boot()) {}
 
 TransferProcess::~TransferProcess() { TransferProcess::kill(); }
 
@@ -148,6 +156,8 @@ Result<std::unique_ptr<TransferProcess>> TransferProcess::start(EventLoop& loop,
     std::unique_ptr<TransferProcess> process(new TransferProcess(loop, std::move(callbacks)));
     DRAY_LET(auto engine_pair, MessageSocket::make_pair());
     process->socket_ = std::move(engine_pair.first);
+    process->whose_ = start.task.job.empty() ? fmt::format("store {}", start.task.store.name)
+                                             : fmt::format("job {}, drive {}", start.task.job, start.task.serial);
     FileDescriptor drive_end;
     if (start.device) {
         DRAY_LET(auto drive_pair, MessageSocket::make_pair());
@@ -174,7 +184,7 @@ Result<void> TransferProcess::spawn_transfer(const Start& start, FileDescriptor 
         descriptors.push_back({drive_end.get(), transfer::kDriveFd});
     DRAY_LET(transfer_, spawn(start.programs + "/dray-transfer",
                                   start.users ? std::optional(start.users->transfer) : std::nullopt, descriptors));
-    transfer_ended_ = loop_.child(transfer_, [this](int) { child_ended(transfer_); });
+    transfer_ended_ = loop_.child(transfer_, [this](int status) { child_ended(transfer_, status); });
     return {};
 }
 
@@ -187,7 +197,7 @@ Result<void> TransferProcess::spawn_drive(const Start& start, FileDescriptor end
                             {start.device.get(), drive::kDeviceFd},
                             {start.key.get(), drive::kKeyFd},
                             {no_lock.get(), drive::kLockFd}}));
-    drive_ended_ = loop_.child(drive_, [this](int) { child_ended(drive_); });
+    drive_ended_ = loop_.child(drive_, [this](int status) { child_ended(drive_, status); });
     return {};
 }
 
@@ -202,23 +212,35 @@ void TransferProcess::send_with(const transfer::ToTransfer& message, std::span<c
 }
 
 void TransferProcess::kill() {
+    is_killed_ = true;
     for (const pid_t pid : {transfer_, drive_})
         if (pid > 0)
             ::kill(-pid, SIGKILL);
 }
 
+bool TransferProcess::is_flooded() {
+    const Microseconds now = SystemClock().since_boot();
+    const double seconds = std::chrono::duration<double>(now - counted_).count();
+    counted_ = now;
+    allowance_ = std::min(kMostMessages, allowance_ + seconds * kMessagesPerSecond) - 1;
+    return allowance_ < 0;
+}
+
+// Without limit once the processes have ended: then there is only what was sent before.
 void TransferProcess::read_messages() {
-    for (;;) {
+    const bool is_over = transfer_ < 0 && drive_ < 0;
+    for (int count = 0; is_over || count < kAtOnce; ++count) {
         Result<std::optional<Message>> received = socket_.try_receive();
         if (received && !*received)
             return;
         if (received) {
             const Result<transfer::FromTransfer> message = transfer::decode_from_transfer((*received)->bytes);
-            if (message) {
+            if (message && !is_flooded()) {
                 callbacks_.message(*message);
                 continue;
             }
-            log::error("a transfer sent something that is no message; it is stopped");
+            log::error("{}: dray-transfer {}; it is stopped", whose_,
+                       message ? "floods drayd with messages" : "sent something that is no message");
             kill();
         }
         // Closed, or not to be trusted any more: what counts from here on are the processes' ends.
@@ -227,7 +249,20 @@ void TransferProcess::read_messages() {
     }
 }
 
-void TransferProcess::child_ended(pid_t& pid) {
+// What a process does that was taken over, or that hit a bug, shows in how it ends.
+void TransferProcess::say_why(const char* program, int status) const {
+    if (status == -SIGSYS)
+        log::error("{}: {} made a system call that its box forbids, and was killed for it; such a drive is not to be "
+                   "trusted", whose_, program);
+    else if (status == -SIGKILL && !is_killed_)
+        log::warning("{}: {} was killed by somebody else, or for want of memory", whose_, program);
+    else if (status < 0 && !is_killed_)
+        log::error("{}: {} crashed (SIG{})", whose_, program, sigabbrev_np(-status));
+}
+
+void TransferProcess::child_ended(pid_t& pid, int status) {
+    say_why(&pid == &drive_ ? "dray-drive" : "dray-transfer", status);
+    is_killed_ = true;  // the other one ends by our doing
     // Each leads a group: a child of its own (the one that unlocks) does not outlive it.
     ::kill(-pid, SIGKILL);
     pid = -1;

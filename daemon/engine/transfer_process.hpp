@@ -91,11 +91,19 @@ private:
     Result<void> spawn_drive(const Start& start, FileDescriptor end);
     void send_with(const transfer::ToTransfer& message, std::span<const int> descriptors);
     void read_messages();
-    void child_ended(pid_t& pid);
+    bool is_flooded();
+    void child_ended(pid_t& pid, int status);
+    void say_why(const char* program, int status) const;
 
     EventLoop& loop_;
     Callbacks callbacks_;
+    /// For the log: the job and the drive, or the store.
+    std::string whose_;
     MessageSocket socket_;
+    /// How many messages may come at once; it fills up again with time.
+    double allowance_;
+    Microseconds counted_{0};
+    bool is_killed_ = false;
     pid_t transfer_ = -1;
     pid_t drive_ = -1;
     EventSource readable_;

@@ -263,7 +263,8 @@ void JobEngine::State::heard(const std::string& key, const transfer::FromTransfe
                     store_memory.remember(store->second, wanted.store_identity);
                 if (const auto entry = stores.find(job->store); entry != stores.end() && !entry->second.is_reachable)
                     set_reachable(job->store, {});  // it has just been opened
-                copy.wants_unlock = true;
+                // A turn each: who asks again would only keep others waiting.
+                copy.wants_unlock = !copy.has_unlocked;
                 grant_unlock();
             },
             [&](const transfer::Unlocked& unlocked) {
@@ -329,7 +330,7 @@ void JobEngine::State::grant_unlock() {
         if (!copy->wants_unlock)
             continue;
         copy->wants_unlock = false;
-        copy->is_unlocking = true;
+        copy->is_unlocking = copy->has_unlocked = true;
         copy->process->send(transfer::UnlockGranted{});
         Copy* late = copy.get();
         copy->unlock_limit = loop.after(pace.unlock, [late] {

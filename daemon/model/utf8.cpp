@@ -53,4 +53,19 @@ std::optional<TextLength> measure_utf8(std::string_view text) {
     return length;
 }
 
+std::string tame(std::string_view text) {
+    std::string tamed;
+    tamed.reserve(text.size());
+    while (!text.empty()) {
+        const std::optional<Utf8Character> character = first_character(text);
+        const std::size_t size = character ? character->size : 1;
+        if (!character || character->code < 0x20 || (character->code >= 0x7F && character->code < 0xA0))
+            tamed += '?';
+        else
+            tamed += text.substr(0, size);
+        text.remove_prefix(size);
+    }
+    return tamed;
+}
+
 }  // namespace dray

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace dray {
@@ -25,5 +26,8 @@ struct TextLength {
 
 /// Nothing when the text is not UTF-8.
 std::optional<TextLength> measure_utf8(std::string_view text);
+
+/// For eyes, whoever wrote it: control characters, those of C1 too, and what is not UTF-8 become '?'.
+std::string tame(std::string_view text);
 
 }  // namespace dray

@@ -61,7 +61,7 @@ Result<void> Import::pump() {
         return look_again();
     const auto died = [](const Error& error) -> Error {
         // Its end is a crash of the pair, not the device's.
-        return Error(ErrorKind::Internal, "dray-drive has ended: " + error.text());
+        return Error(ErrorKind::Internal, error.text());
     };
     if (Result<void> flushed = flush(); !flushed)
         return fail(died(flushed.error()));
@@ -119,6 +119,8 @@ Result<void> Import::heard(const drive::Reply& reply) {
         Overloaded{
             [&](const drive::Opened& opened) -> Result<void> {
                 if (side_file_ == opened.file) {
+                    if (side_size_)
+                        return lie();
                     side_size_ = opened.size;
                     return {};
                 }
@@ -131,6 +133,8 @@ Result<void> Import::heard(const drive::Reply& reply) {
             },
             [&](const drive::OpenFailed& failed) -> Result<void> {
                 if (side_file_ == failed.file) {
+                    if (side_size_)
+                        return lie();
                     side_size_ = fail(drive::to_error(failed.failure));
                     return {};
                 }
@@ -145,6 +149,8 @@ Result<void> Import::heard(const drive::Reply& reply) {
             },
             [&](const drive::ReadDone& done) -> Result<void> {
                 if (side_request_ == done.request) {
+                    if (side_read_)
+                        return lie();
                     side_read_ = Result<void>();
                     return {};
                 }
@@ -156,6 +162,8 @@ Result<void> Import::heard(const drive::Reply& reply) {
             },
             [&](const drive::ReadFailed& failed) -> Result<void> {
                 if (side_request_ == failed.request) {
+                    if (side_read_)
+                        return lie();
                     side_read_ = fail(drive::to_error(failed.failure));
                     return {};
                 }

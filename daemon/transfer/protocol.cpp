@@ -6,6 +6,7 @@
 
 #include "daemon/base/overloaded.hpp"
 #include "daemon/base/wire.hpp"
+#include "daemon/model/utf8.hpp"
 
 namespace dray::transfer {
 namespace {
@@ -28,6 +29,9 @@ void put_enum(WireWriter& out, Enum value) {
 
 /// Sentences of ours may have grown out of a drive's names: cut, rather than unreadable to the other side.
 void put_text(WireWriter& out, std::string_view text) { out.text(text.substr(0, kMaxText)); }
+
+/// What drayd shows to people may come from a drive, or from a process that was taken over.
+std::string take_shown(WireReader& in) { return tame(in.text(kMaxText)); }
 
 void put(WireWriter& out, const Counters& counters) {
     for (const std::uint64_t value : {counters.bytes_done, counters.bytes_total, counters.bytes_succeeded,
@@ -133,9 +137,11 @@ Report take_report(WireReader& in) {
     report.ending = in.enumerator<Ending>(kEndings);
     report.kind = in.enumerator<ErrorKind>(kErrorKinds);
     report.counters = take_counters(in);
-    for (std::string* text : {&report.status, &report.message, &report.store_identity, &report.volume_id,
-                              &report.error_log_uri, &report.verbose_log_uri, &report.manifest_uri})
-        *text = in.text(kMaxText);
+    for (std::string* text : {&report.status, &report.message})
+        *text = take_shown(in);
+    report.store_identity = in.text(kMaxText);
+    for (std::string* text : {&report.volume_id, &report.error_log_uri, &report.verbose_log_uri, &report.manifest_uri})
+        *text = take_shown(in);
     return report;
 }
 
@@ -164,24 +170,24 @@ FromTransfer take_from(WireReader& in) {
         case FromTag::UnlockWanted: return UnlockWanted{in.text(kMaxText)};
         case FromTag::Unlocked: {
             Unlocked unlocked;
-            unlocked.volume_type = in.text(kMaxText);
-            unlocked.volume_id = in.text(kMaxText);
-            unlocked.filesystem = in.text(kMaxText);
-            unlocked.partition_table = in.text(kMaxText);
+            unlocked.volume_type = take_shown(in);
+            unlocked.volume_id = take_shown(in);
+            unlocked.filesystem = take_shown(in);
+            unlocked.partition_table = take_shown(in);
             return unlocked;
         }
         case FromTag::Progress: {
             Progress progress;
-            progress.phase = in.text(kMaxText);
+            progress.phase = take_shown(in);
             progress.counters = take_counters(in);
             progress.pieces_journaled = in.u64();
-            progress.file = in.text(kMaxText);
+            progress.file = take_shown(in);
             return progress;
         }
         case FromTag::Note: {
             Note note;
             note.is_warning = in.boolean();
-            note.text = in.text(kMaxText);
+            note.text = take_shown(in);
             return note;
         }
         case FromTag::Report: return take_report(in);

@@ -122,12 +122,20 @@ private:
         if (!unlocked)
             return refused(format::is_drive_failure(status) ? status : "InternalError", unlocked.error());
         drive_.set_patience(kPatience);
+        // dray-drive has compared them itself, and so says this only when it is not to be trusted.
+        if (!is_expected_volume(unlocked->volume_id))
+            return broken({ErrorKind::Internal, "dray-drive opened another volume than the drive is known for"});
         unlocked_ = *std::move(unlocked);
         around_.engine.send(Unlocked{unlocked_.volume_type, unlocked_.volume_id, unlocked_.filesystem,
                                      unlocked_.partition_table});
         if (!unlocked_.notice.empty())
             around_.engine.warn(unlocked_.notice);
         return {};
+    }
+
+    bool is_expected_volume(const std::string& id) const {
+        const auto same = [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); };
+        return task_.volume_id.empty() || std::ranges::equal(task_.volume_id, id, same);
     }
 
     Step take_manifest() {

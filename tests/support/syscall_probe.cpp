@@ -5,8 +5,12 @@
 // its box really may do, whatever the box is made of. With --past-seccomp the list of calls is not looked at, so
 // that what lies behind it answers: Landlock, the uid, missing capabilities.
 //
+// syscall_probe --filters PID: prints the lists of system calls that the kernel holds for the process, newest first, each
+// as a line of hexadecimal BPF instructions.
+//
 // Takes root and x86-64. 77: not possible on this machine.
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -124,7 +128,30 @@ long make_call(int pid, long call, const std::vector<std::string>& arguments) {
     return static_cast<long>(after.rax);
 }
 
+int print_filters(int pid) {
+    constexpr int kGetFilter = 0x420C;  // PTRACE_SECCOMP_GET_FILTER, whose answer is a number of instructions
+    attach(pid, false);
+    const auto get = [&](unsigned long index, void* room) { return syscall(SYS_ptrace, kGetFilter, pid, index, room); };
+    for (unsigned long index = 0;; ++index) {
+        const long count = get(index, nullptr);
+        if (count < 0 && errno == ENOENT)
+            break;
+        if (count < 0)
+            give_up("reading the list", kNotPossible);
+        std::vector<sock_filter> filter(static_cast<std::size_t>(count));
+        if (get(index, filter.data()) != count)
+            give_up("reading the list");
+        for (const sock_filter& each : filter)
+            std::printf("%04x%02x%02x%08x ", each.code, each.jt, each.jf, each.k);
+        std::printf("\n");
+    }
+    (void)ptrace(PTRACE_DETACH, pid, nullptr, nullptr);
+    return 0;
+}
+
 int probe(int argc, char** argv) {
+    if (argc == 3 && std::strcmp(argv[1], "--filters") == 0)
+        return print_filters(std::atoi(argv[2]));
     const bool is_past_seccomp = argc > 1 && std::strcmp(argv[1], "--past-seccomp") == 0;
     const int first = is_past_seccomp ? 2 : 1;
     if (argc < first + 2 || !kCalls.contains(argv[first + 1])) {

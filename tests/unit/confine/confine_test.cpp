@@ -122,6 +122,65 @@ TEST(ServingBox, KillsWhoOpensConnectsStartsOrWrites) {
     }));
 }
 
+void* map_code() {
+    return mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+TEST(ServingBox, SaysThingsButHandsNothingOver) {
+    int ends[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+    EXPECT_TRUE(succeeds([&] { return enter_serving() && send(ends[0], "x", 1, MSG_NOSIGNAL) == 1; }));
+    if (kIsSanitized)
+        GTEST_SKIP() << "the sanitizers' own calls widen the box";
+    EXPECT_TRUE(is_killed([&] {
+        iovec vector{const_cast<char*>("x"), 1};
+        msghdr message{};
+        message.msg_iov = &vector;
+        message.msg_iovlen = 1;
+        return enter_serving() && sendmsg(ends[0], &message, MSG_NOSIGNAL) == 1;
+    }));
+    const sockaddr_in address{AF_INET, 0, {}, {}};
+    EXPECT_TRUE(is_killed([&] {
+        return enter_serving() &&
+               sendto(ends[0], "x", 1, 0, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 1;
+    }));
+    close(ends[0]);
+    close(ends[1]);
+}
+
+TEST(Boxes, LetNoMemoryBecomeCode) {
+    if (kIsSanitized)
+        GTEST_SKIP() << "the sanitizers' own calls widen the box";
+    EXPECT_TRUE(is_killed([] { return enter_serving() && map_code() != MAP_FAILED; }));
+    for (const bool is_protecting : {true, false})
+        EXPECT_TRUE(is_killed([&] {
+            void* const memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            return enter_unlocking() && (is_protecting ? mprotect(memory, 4096, PROT_READ | PROT_EXEC) == 0
+                                                       : map_code() != MAP_FAILED);
+        }));
+    EXPECT_TRUE(succeeds([] {
+        void* const memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        return drop_privileges() && box_transfer({}) && map_code() == MAP_FAILED && errno == EPERM &&
+               mprotect(memory, 4096, PROT_READ) == 0 && mprotect(memory, 4096, PROT_EXEC) == -1 && errno == EPERM;
+    }));
+}
+
+TEST(UnlockingBox, SendsNoSignalsByDescriptors) {
+    if (kIsSanitized)
+        GTEST_SKIP() << "the sanitizers' own calls widen the box";
+    EXPECT_TRUE(succeeds([] { return enter_unlocking() && fcntl(0, F_GETFD) >= 0; }));
+    EXPECT_TRUE(is_killed([] { return enter_unlocking() && fcntl(0, F_SETOWN, getppid()) == 0; }));
+}
+
+TEST(TransferBox, DiesWithDraydAndShowsNobodyItsMemory) {
+    if (kIsSanitized)
+        GTEST_SKIP() << "the sanitizers' own calls widen the box";
+    EXPECT_TRUE(succeeds([] {
+        return drop_privileges() && box_transfer({}) && prctl(PR_SET_NAME, "a") == 0 &&
+               prctl(PR_SET_PDEATHSIG, 0) == -1 && errno == EPERM && prctl(PR_SET_DUMPABLE, 1) == -1 && errno == EPERM;
+    }));
+}
+
 TEST(ServingBox, LetsWriteWhereThatWasAskedFor) {
     EXPECT_TRUE(succeeds([] {
         const int memory = memfd_create("test", 0);

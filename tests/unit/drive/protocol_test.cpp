@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/drive/protocol.hpp"
 
+#include "daemon/drive/client.hpp"
+
 #include <gtest/gtest.h>
 
 #include <iostream>
@@ -86,6 +88,58 @@ TEST(DriveProtocol, RefusesWhatLiesBeyondItsLimits) {
     };
     for (const Row& row : rows)
         EXPECT_EQ(decode_to_drive(encode(row.message)).has_value(), row.is_legal) << row.what;
+}
+
+TEST(DriveProtocol, AMessageWithoutRepliesIsNone) {
+    EXPECT_FALSE(decode_from_drive(encode(FromDrive(Replies{}))));
+    EXPECT_TRUE(decode_from_drive(encode(FromDrive(Replies{{ReadDone{1}}}))));
+    EXPECT_TRUE(decode_from_drive(encode(FromDrive(Replies{std::vector<Reply>(1024, ReadDone{1})}))));
+    EXPECT_FALSE(decode_from_drive(encode(FromDrive(Replies{std::vector<Reply>(1025, ReadDone{1})}))));
+}
+
+/// A client whose other side is the test's.
+struct Ends {
+    Client client;
+    MessageSocket drive;
+};
+
+Ends make_ends() {
+    auto pair = *MessageSocket::make_pair();
+    Ends ends{*Client::connect(std::move(pair.first), Setup{kRingAlignment}), std::move(pair.second)};
+    EXPECT_TRUE(ends.drive.receive()) << "Setup";
+    return ends;
+}
+
+TEST(DriveClient, ASilentDriveIsGivenUpWhetherItIsHeardOrSpokenTo) {
+    Ends ends = make_ends();
+    ends.client.set_patience(std::chrono::milliseconds(200));
+    const Result<Bytes> size = ends.client.open(0, "a");
+    ASSERT_FALSE(size);
+    EXPECT_EQ(size.error().kind(), ErrorKind::Gone);
+    EXPECT_NE(size.error().text().find("has not answered for"), std::string::npos) << size.error().text();
+    EXPECT_TRUE(ends.client.is_broken());
+
+    Ends deaf = make_ends();
+    deaf.client.set_patience(std::chrono::milliseconds(200));
+    const std::vector<Request> longest(1, Open{0, std::string(kMaxPath, 'x')});
+    Result<void> sent;
+    for (int count = 0; sent && count < 10'000; ++count)
+        sent = deaf.client.submit(longest);
+    ASSERT_FALSE(sent) << "no socket has room for so much";
+    EXPECT_NE(sent.error().text().find("has not answered for"), std::string::npos) << sent.error().text();
+    EXPECT_TRUE(deaf.client.is_broken());
+}
+
+TEST(DriveClient, TakesNoDescriptorsFromADrive) {
+    Ends ends = make_ends();
+    const std::vector<std::byte> reply = encode(FromDrive(Replies{{ReadDone{1}}}));
+    ASSERT_TRUE(ends.drive.send(reply));
+    EXPECT_TRUE(ends.client.receive());
+    ASSERT_TRUE(ends.drive.send(reply, std::vector<int>{0}));
+    const auto replies = ends.client.receive();
+    ASSERT_FALSE(replies);
+    EXPECT_EQ(replies.error().kind(), ErrorKind::Corrupt);
+    EXPECT_TRUE(ends.client.is_broken());
 }
 
 TEST(DriveProtocol, AMessageOfOneSideIsNoneOfTheOther) {

@@ -33,5 +33,14 @@ TEST(Utf8, TheFirstCharacterIsReadAloneWhateverFollows) {
         EXPECT_FALSE(first_character(bad)) << bad;
 }
 
+TEST(Utf8, WhatIsTamedCanBeShownAnywhere) {
+    EXPECT_EQ(tame("gr\xC3\xBC\xC3\x9F dich, \xE2\x82\xAC"), "gr\xC3\xBC\xC3\x9F dich, \xE2\x82\xAC");
+    EXPECT_EQ(tame("a\x1B[2J\r\n\t\x7F" "b"), "a?[2J????b");
+    EXPECT_EQ(tame("\xC2\x9B" "31m\xC2\xA0"), "?31m\xC2\xA0");
+    EXPECT_EQ(tame("\xFF\xC3(\xED\xA0\x80"), std::string(2, '?') + "(" + std::string(3, '?'));
+    EXPECT_EQ(tame(std::string_view("a\0b", 3)), "a?b");
+    EXPECT_EQ(tame(""), "");
+}
+
 }  // namespace
 }  // namespace dray

@@ -32,9 +32,10 @@ constexpr const char* kInstalledPrograms = "/usr/libexec/dray";
 /// Above every number that a child gets its descriptors under, so that placing one never closes another.
 constexpr int kFirstFree = 32;
 /// A transfer has a few things to say each second; a multitude comes only from one that was taken over, and would keep
-/// drayd from everybody else.
-constexpr double kMostMessages = 1000;
-constexpr double kMessagesPerSecond = 50;
+/// drayd from everybody else. Sentences for the log cost drayd little, and a store in trouble may make many of them.
+constexpr MessageAllowance kMessages{250, 25};
+constexpr MessageAllowance kNotes{250, 5};
+constexpr double kNoteCost = 0.05;
 /// So many are looked at before others have their turn.
 constexpr int kAtOnce = 32;
 
@@ -147,7 +148,7 @@ std::string find_programs() {
 }
 
 TransferProcess::TransferProcess(EventLoop& loop, Callbacks callbacks)
-    : loop_(loop), callbacks_(std::move(callbacks)), allowance_(kMostMessages), counted_(SystemClock().since_boot()) {}
+    : loop_(loop), callbacks_(std::move(callbacks)), messages_(kMessages), notes_(kNotes) {}
 
 TransferProcess::~TransferProcess() { TransferProcess::kill(); }
 
@@ -218,12 +219,29 @@ void TransferProcess::kill() {
             ::kill(-pid, SIGKILL);
 }
 
-bool TransferProcess::is_flooded() {
+bool MessageAllowance::take(double cost, Microseconds now) {
+    const double seconds = std::chrono::duration<double>(now - std::exchange(counted, now)).count();
+    left = std::min(most, left + seconds * per_second);
+    if (left < cost)
+        return false;
+    left -= cost;
+    return true;
+}
+
+// False: it floods drayd.
+bool TransferProcess::deliver(const transfer::FromTransfer& message) {
     const Microseconds now = SystemClock().since_boot();
-    const double seconds = std::chrono::duration<double>(now - counted_).count();
-    counted_ = now;
-    allowance_ = std::min(kMostMessages, allowance_ + seconds * kMessagesPerSecond) - 1;
-    return allowance_ < 0;
+    const bool is_note = std::holds_alternative<transfer::Note>(message);
+    if (!messages_.take(is_note ? kNoteCost : 1, now))
+        return false;
+    if (is_note && !notes_.take(1, now)) {
+        if (!std::exchange(is_cut_short_, true))
+            log::warning("{}: dray-transfer has more to say than anybody reads; for now the rest is left out", whose_);
+        return true;
+    }
+    is_cut_short_ = is_cut_short_ && !is_note;
+    callbacks_.message(message);
+    return true;
 }
 
 // Without limit once the processes have ended: then there is only what was sent before.
@@ -235,10 +253,8 @@ void TransferProcess::read_messages() {
             return;
         if (received) {
             const Result<transfer::FromTransfer> message = transfer::decode_from_transfer((*received)->bytes);
-            if (message && !is_flooded()) {
-                callbacks_.message(*message);
+            if (message && deliver(*message))
                 continue;
-            }
             log::error("{}: dray-transfer {}; it is stopped", whose_,
                        message ? "floods drayd with messages" : "sent something that is no message");
             kill();

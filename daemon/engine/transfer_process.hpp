@@ -52,6 +52,16 @@ struct ChildUsers {
 Result<void> make_copy_directory(const std::string& state_directory, const std::string& path,
                                  const std::optional<ChildUsers>& users);
 
+/// How much may come at once; it fills up again with time.
+struct MessageAllowance {
+    double most;
+    double per_second;
+    double left = most;
+    Microseconds counted{0};
+
+    bool take(double cost, Microseconds now);
+};
+
 class TransferProcess : public TransferLink {
 public:
     struct Start {
@@ -91,7 +101,7 @@ private:
     Result<void> spawn_drive(const Start& start, FileDescriptor end);
     void send_with(const transfer::ToTransfer& message, std::span<const int> descriptors);
     void read_messages();
-    bool is_flooded();
+    bool deliver(const transfer::FromTransfer& message);
     void child_ended(pid_t& pid, int status);
     void say_why(const char* program, int status) const;
 
@@ -100,9 +110,9 @@ private:
     /// For the log: the job and the drive, or the store.
     std::string whose_;
     MessageSocket socket_;
-    /// How many messages may come at once; it fills up again with time.
-    double allowance_;
-    Microseconds counted_{0};
+    MessageAllowance messages_;
+    MessageAllowance notes_;
+    bool is_cut_short_ = false;
     bool is_killed_ = false;
     pid_t transfer_ = -1;
     pid_t drive_ = -1;

@@ -123,7 +123,7 @@ private:
             return refused(format::is_drive_failure(status) ? status : "InternalError", unlocked.error());
         drive_.set_patience(kPatience);
         // dray-drive has compared them itself, and so says this only when it is not to be trusted.
-        if (!is_expected_volume(unlocked->volume_id))
+        if (unlocked->volume_type != "plain" && !is_expected_volume(unlocked->volume_id))
             return broken({ErrorKind::Internal, "dray-drive opened another volume than the drive is known for"});
         unlocked_ = *std::move(unlocked);
         around_.engine.send(Unlocked{unlocked_.volume_type, unlocked_.volume_id, unlocked_.filesystem,

@@ -236,7 +236,7 @@ void obey_before_unlocking(int socket_fd) {
     if (is("unlock-names")) {
         // The manifest's opening, to be answered with more of the same.
         std::array<std::byte, 4096> request{};
-        if (recv(socket_fd, request.data(), request.size(), 0) > 0)
+        if (read(socket_fd, request.data(), request.size()) > 0)
             send_raw(drive::FromDrive(drive::Replies{{drive::OpenFailed{0, {ErrorKind::Denied, hostile}}}}));
     }
     fall_silent();

@@ -49,5 +49,23 @@ TEST(TransferProcess, AChildHasNoDescriptorButThoseItIsGiven) {
     EXPECT_EQ(listed.str().find("inherited"), std::string::npos) << listed.str();
 }
 
+TEST(MessageAllowance, LetsABurstThroughAndThenSoManyASecond) {
+    MessageAllowance allowance{10, 2};
+    Microseconds now = 100s;
+    for (int count = 0; count < 10; ++count)
+        EXPECT_TRUE(allowance.take(1, now)) << count;
+    EXPECT_FALSE(allowance.take(1, now));
+    now += 499ms;
+    EXPECT_FALSE(allowance.take(1, now));
+    now += 2ms;
+    EXPECT_TRUE(allowance.take(1, now));
+    EXPECT_FALSE(allowance.take(1, now));
+    // A long silence saves up no more than the burst.
+    now += 1h;
+    for (int count = 0; count < 10; ++count)
+        EXPECT_TRUE(allowance.take(1, now)) << count;
+    EXPECT_FALSE(allowance.take(1, now));
+}
+
 }  // namespace
 }  // namespace dray

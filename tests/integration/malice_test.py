@@ -199,7 +199,7 @@ class MaliciousDrive(Malice):
     def test_before_there_is_a_volume_it_gets_no_further(self):
         calls = [f"child-call-{name}" for name in ("openat-writing", "openat-memory", "socket", "ptrace", "process_vm_readv",
                                                    "kill", "setown", "execve", "fork", "mmap-code", "mprotect-code", "io_uring")]
-        stopped = {command: "UnlockVolumeFailed" for command in calls}
+        stopped = {command: "BitLockerUnlockVolumeFailed" for command in calls}
         broken = {"unlock-replies": OUT_OF_TURN, "unlock-descriptors": FORBIDDEN}
         said = ["unlock-text", "unlock-wrong-key", "unlock-names", "child-call-openat", "child-memory"]
         with MaliceLab() as lab:

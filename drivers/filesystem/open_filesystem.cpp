@@ -6,6 +6,7 @@
 #include "drivers/filesystem/exfat/exfat_reader.hpp"
 #include "drivers/filesystem/ext4/ext4_reader.hpp"
 #include "drivers/filesystem/fat/fat_reader.hpp"
+#include "drivers/filesystem/ntfs/ntfs_reader.hpp"
 #include "drivers/volume/signature.hpp"
 
 namespace dray::fs {
@@ -24,8 +25,9 @@ Opened open_known(volume::BlockDevice& device, volume::Signature signature) {
         case volume::Signature::Ext: return open_as<Ext4Reader>(device);
         case volume::Signature::ExFat: return open_as<ExfatReader>(device);
         case volume::Signature::Fat: return open_as<FatReader>(device);
+        case volume::Signature::Ntfs: return open_as<NtfsReader>(device);
         default:
-            return fail(ErrorKind::Unsupported, "the volume holds {}; ext4, exFAT and FAT can be read",
+            return fail(ErrorKind::Unsupported, "the volume holds {}; ext4, NTFS, exFAT and FAT can be read",
                         volume::to_string(signature));
     }
 }

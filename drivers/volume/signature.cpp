@@ -85,7 +85,19 @@ Result<Signature> read_signature(BlockDevice& device) {
     const Bytes sector = device.sector_size();
     const Bytes length = std::min<Bytes>(kSignatureBytes, device.size()) / sector * sector;
     std::vector<std::byte> start(static_cast<std::size_t>(length));
-    DRAY_TRY(device.read(0, start));
+    const Result<void> whole = device.read(0, start);
+    if (!whole && whole.error().kind() != ErrorKind::Internal)
+        return fail(whole.error());
+    // A place that cannot be read need not be one that a signature stands in.
+    constexpr std::size_t kStep = 4 * kKiB;
+    for (std::size_t at = 0; !whole && at < start.size(); at += kStep) {
+        const std::span<std::byte> part = std::span(start).subspan(at, std::min(kStep, start.size() - at));
+        const Result<void> read = device.read(at, part);
+        if (!read && (at == 0 || read.error().kind() != ErrorKind::Internal))
+            return fail(read.error());
+        if (!read)
+            std::ranges::fill(part, std::byte{0});
+    }
     return signature_of(start);
 }
 

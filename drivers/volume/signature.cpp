@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <vector>
 
@@ -18,11 +19,12 @@ struct Magic {
 };
 
 /// The first that fits counts: NTFS, exFAT and FAT also carry the mark of a partition table at 510.
-constexpr std::array kMagics{
+constexpr auto kMagics = std::to_array<Magic>({
     Magic{Signature::Luks, 0, "LUKS\xba\xbe"sv},
     Magic{Signature::BitLocker, 3, "-FVE-FS-"sv},
     Magic{Signature::Ntfs, 3, "NTFS    "sv},
     Magic{Signature::ExFat, 3, "EXFAT   "sv},
+    Magic{Signature::ReFs, 3, "ReFS\0\0\0\0"sv},
     Magic{Signature::Xfs, 0, "XFSB"sv},
     Magic{Signature::Apfs, 32, "NXSB"sv},
     Magic{Signature::Ext, 1024 + 56, "\x53\xef"sv},
@@ -32,10 +34,25 @@ constexpr std::array kMagics{
     Magic{Signature::Fat, 54, "FAT12   "sv},
     Magic{Signature::Fat, 54, "FAT16   "sv},
     Magic{Signature::Fat, 82, "FAT32   "sv},
+    Magic{Signature::F2fs, 1024, "\x10\x20\xf5\xf2"sv},
+    Magic{Signature::Lvm, 512 + 24, "LVM2 001"sv},
+    Magic{Signature::LinuxRaid, 0, "\xfc\x4e\x2b\xa9\x01\0\0\0"sv},
+    Magic{Signature::LinuxRaid, 4096, "\xfc\x4e\x2b\xa9\x01\0\0\0"sv},
+    // The pool's description; its first pair has this name.
+    Magic{Signature::Zfs, 16384 + 24, "version"sv},
+});
+
+/// These count when nothing of the above fits.
+constexpr auto kTables = std::to_array<Magic>({
     Magic{Signature::PartitionTable, 512, "EFI PART"sv},
     Magic{Signature::PartitionTable, 4096, "EFI PART"sv},
     Magic{Signature::PartitionTable, 510, "\x55\xaa"sv},
-};
+    // The second boot region of an exFAT, for each size of sector: the first one is gone.
+    Magic{Signature::ExFat, 12 * 512 + 3, "EXFAT   "sv},
+    Magic{Signature::ExFat, 12 * 1024 + 3, "EXFAT   "sv},
+    Magic{Signature::ExFat, 12 * 2048 + 3, "EXFAT   "sv},
+    Magic{Signature::ExFat, 12 * 4096 + 3, "EXFAT   "sv},
+});
 
 bool fits(std::span<const std::byte> start, const Magic& magic) {
     return start.size() >= magic.offset + magic.bytes.size() &&
@@ -51,6 +68,36 @@ bool is_to_go(std::span<const std::byte> start) {
            (fits(start, {Signature::BitLocker, 424, kGuid}) || fits(start, {Signature::BitLocker, 424, kOnWrite}));
 }
 
+/// A FAT that does not call itself one: the name is for people, what counts are the numbers in front of it.
+bool is_nameless_fat(std::span<const std::byte> start) {
+    constexpr std::size_t kSector = 512;
+    if (start.size() < kSector)
+        return false;
+    const auto byte = [start](std::size_t place) { return std::to_integer<unsigned>(start[place]); };
+    const auto number = [byte](std::size_t place) { return byte(place) | byte(place + 1) << 8U; };
+    const bool is_jump = (byte(0) == 0xeb && byte(2) == 0x90) || byte(0) == 0xe9;
+    const unsigned sector = number(11);
+    return is_jump && number(510) == 0xaa55 && std::has_single_bit(sector) && sector >= kSector && sector <= 4096 &&
+           std::has_single_bit(byte(13)) && number(14) != 0 && (byte(16) == 1 || byte(16) == 2) && byte(21) >= 0xf0;
+}
+
+/// UDF and ISO 9660 say what they are from 32 KiB on, in descriptors of 2 KiB; what is both is UDF.
+Signature optical(std::span<const std::byte> start) {
+    Signature found = Signature::Nothing;
+    for (std::size_t place = 32768; place + 2048 <= start.size(); place += 2048) {
+        if (fits(start, {Signature::Udf, place + 1, "NSR0"sv}))
+            return Signature::Udf;
+        if (fits(start, {Signature::Iso9660, place + 1, "CD001"sv}))
+            found = Signature::Iso9660;
+    }
+    return found;
+}
+
+Signature first_of(std::span<const Magic> magics, std::span<const std::byte> start) {
+    const auto found = std::ranges::find_if(magics, [&](const Magic& magic) { return fits(start, magic); });
+    return found == magics.end() ? Signature::Nothing : found->signature;
+}
+
 }  // namespace
 
 std::string_view to_string(Signature signature) {
@@ -59,6 +106,8 @@ std::string_view to_string(Signature signature) {
         case Signature::Luks: return "LUKS";
         case Signature::BitLocker: return "BitLocker";
         case Signature::PartitionTable: return "a partition table";
+        case Signature::LinuxRaid: return "a member of a Linux RAID";
+        case Signature::Lvm: return "a member of an LVM volume group";
         case Signature::Ext: return "ext4";
         case Signature::Ntfs: return "NTFS";
         case Signature::ExFat: return "exFAT";
@@ -67,6 +116,11 @@ std::string_view to_string(Signature signature) {
         case Signature::Btrfs: return "Btrfs";
         case Signature::HfsPlus: return "HFS+";
         case Signature::Apfs: return "APFS";
+        case Signature::ReFs: return "ReFS";
+        case Signature::F2fs: return "F2FS";
+        case Signature::Zfs: return "ZFS";
+        case Signature::Udf: return "UDF";
+        case Signature::Iso9660: return "ISO 9660";
     }
     return "nothing known";
 }
@@ -76,9 +130,12 @@ bool is_filesystem(Signature signature) { return signature >= Signature::Ext; }
 Signature signature_of(std::span<const std::byte> start) {
     if (is_to_go(start))
         return Signature::BitLocker;
-    const auto* found =
-        std::find_if(kMagics.begin(), kMagics.end(), [&](const Magic& magic) { return fits(start, magic); });
-    return found == kMagics.end() ? Signature::Nothing : found->signature;
+    Signature found = first_of(kMagics, start);
+    if (found == Signature::Nothing && is_nameless_fat(start))
+        found = Signature::Fat;
+    if (found == Signature::Nothing)
+        found = optical(start);
+    return found == Signature::Nothing ? first_of(kTables, start) : found;
 }
 
 Result<Signature> read_signature(BlockDevice& device) {

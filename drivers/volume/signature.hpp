@@ -17,6 +17,8 @@ enum class Signature {
     Luks,
     BitLocker,
     PartitionTable,
+    LinuxRaid,
+    Lvm,
     Ext,
     Ntfs,
     ExFat,
@@ -25,6 +27,11 @@ enum class Signature {
     Btrfs,
     HfsPlus,
     Apfs,
+    ReFs,
+    F2fs,
+    Zfs,
+    Udf,
+    Iso9660,
 };
 
 /// The name people know it by: "NTFS"; "nothing known" for Nothing.

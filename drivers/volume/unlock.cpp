@@ -45,6 +45,7 @@ bool is_in_first_sector(Signature signature) {
         case Signature::Ntfs:
         case Signature::ExFat:
         case Signature::Fat:
+        case Signature::ReFs:
         case Signature::Xfs: return true;
         default: return false;
     }

@@ -172,6 +172,17 @@ class ExfatWriter:
         self.directories[parent].entries += self._set(name, ARCHIVE, clusters[0] if clusters else 0, len(content), valid,
                                                       contiguous, extra)
 
+    def add_huge(self, name, size, end, layout):
+        """A file that is zero up to its end, and takes no room in a sparse image."""
+        number = -(-size // self.cluster)
+        clusters = self.allocate(number, layout)
+        contiguous = layout == "contiguous"
+        if not contiguous:
+            self.chain(clusters)
+        self.file.seek(self._place(clusters[-1]) + (size - len(end)) % self.cluster)
+        self.file.write(end)
+        self.root.entries += self._set(name, ARCHIVE, clusters[0], size, size, contiguous)
+
     def add_deleted(self, parent, name):
         entries = self._set(name, ARCHIVE, 0, 0, 0, False)
         for i in range(0, len(entries), 32):
@@ -224,6 +235,7 @@ def main():
     parser.add_argument("tree")
     parser.add_argument("--layout", default="both", choices=("contiguous", "scattered", "both"))
     parser.add_argument("--odd", action="store_true")
+    parser.add_argument("--huge", type=int, metavar="BYTES", help="a file of this size, and one of 1 GiB and 50 bytes in pieces")
     options = parser.parse_args()
     writer = ExfatWriter(options.image)
     writer.add_tree(options.tree, options.layout)
@@ -234,6 +246,9 @@ def main():
         writer.add("half \ud83d pair", b"named by half of a pair")
         writer.add("promised", b"written" + bytes(300_000), "scattered", valid=7)
         writer.add("promised-whole", bytes(70_000), valid=0)
+    if options.huge:
+        writer.add_huge("huge-contiguous", options.huge, b"theend", "contiguous")
+        writer.add_huge("huge-chain", 1024 * 1024 * 1024 + 50, b"theend", "scattered")
     writer.close()
 
 

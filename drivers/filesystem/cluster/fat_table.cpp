@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "drivers/filesystem/cluster/fat_table.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace dray::fs {
@@ -11,6 +12,9 @@ constexpr std::uint32_t kFat32Mask = 0x0fffffff;
 /// From here on an entry of FAT32 ends a chain; one below it marks a bad cluster. Those of FAT12 and FAT16 are
 /// the same numbers with fewer digits in front.
 constexpr std::uint32_t kFat32End = 0x0ffffff8;
+
+constexpr Bytes kBite = 512;
+constexpr std::size_t kMostBadBites = 256;
 
 struct Special {
     std::uint32_t bad = 0;
@@ -70,11 +74,21 @@ Result<std::uint32_t> FatTable::meaning(std::uint32_t cluster, std::uint32_t val
     return fail(ErrorKind::Corrupt, "cluster {} is followed by {}, which is none of the volume's", cluster, value);
 }
 
+bool FatTable::is_bad(Bytes bite) const { return std::ranges::find(bad_bites_, bite) != bad_bites_.end(); }
+
 Result<std::uint32_t> FatTable::entry(std::uint32_t cluster) {
-    Result<std::uint32_t> value = read(layout_.place, cluster);
-    if (!value && layout_.mirror != 0 && value.error().kind() == ErrorKind::Internal)
+    if (layout_.mirror == 0)
+        return read(layout_.place, cluster);
+    const Bytes bite = offset_of(cluster) / kBite;
+    if (is_bad(bite))
         return read(layout_.mirror, cluster);
-    return value;
+    Result<std::uint32_t> value = read(layout_.place, cluster);
+    if (value || value.error().kind() != ErrorKind::Internal)
+        return value;
+    if (bad_bites_.size() >= kMostBadBites)
+        bad_bites_.erase(bad_bites_.begin());
+    bad_bites_.push_back(bite);
+    return read(layout_.mirror, cluster);
 }
 
 Result<std::uint32_t> FatTable::next(std::uint32_t cluster) {

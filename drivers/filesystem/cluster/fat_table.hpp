@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "daemon/base/result.hpp"
 #include "drivers/filesystem/line_cache.hpp"
@@ -55,10 +56,13 @@ private:
     Result<std::uint32_t> read(Bytes table, std::uint32_t cluster);
     Result<std::uint32_t> meaning(std::uint32_t cluster, std::uint32_t value) const;
     Bytes offset_of(std::uint32_t cluster) const;
+    bool is_bad(Bytes bite) const;
 
     LineCache* cache_;
     ClusterHeap heap_;
     Layout layout_;
+    /// Bites of the table that cannot be read, where there is a mirror: to try each entry again would take a disk minutes.
+    std::vector<Bytes> bad_bites_;
 };
 
 }  // namespace dray::fs

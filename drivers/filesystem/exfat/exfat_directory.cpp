@@ -45,7 +45,7 @@ public:
             return Step::End;
         if (kind == kFile)
             begin(entry, place);
-        return before;
+        return kind == kFile && missing_ == 0 ? Step::Damaged : before;
     }
 
     /// A set that is not complete is none.

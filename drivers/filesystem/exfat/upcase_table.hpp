@@ -14,7 +14,7 @@ namespace dray::fs {
 class UpcaseTable {
 public:
     /// Longer than one without compression none can be.
-    static constexpr std::size_t kMostBytes = 128 * 1024;
+    static constexpr std::size_t kMostBytes = 65536 * sizeof(char16_t);
 
     /// The one that the specification recommends.
     static UpcaseTable standard();

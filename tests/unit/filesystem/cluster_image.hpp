@@ -27,8 +27,9 @@ public:
     /// Any program must succeed; "IMAGE" stands for the image.
     void must(const std::string& command);
 
-    /// Where these bytes stand in the image, once at least; the test fails when they do not.
-    Bytes find(std::string_view bytes, Bytes from = 0) const;
+    std::string part(Bytes offset, std::size_t size) const;
+    /// Where these bytes first stand in the image; the test fails when they do not.
+    Bytes find(std::string_view bytes) const;
     void overwrite_number(Bytes offset, std::uint64_t value, std::size_t size);
     std::uint64_t number_at(Bytes offset, std::size_t size) const;
 

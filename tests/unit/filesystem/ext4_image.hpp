@@ -39,6 +39,7 @@ public:
     std::uint64_t number(const std::string& request, const std::string& before);
     /// Any program, "IMAGE" standing for the image. Returns its exit status.
     int run(std::string command);
+    std::string path() const { return directory_ / "image"; }
     /// What the last program said.
     std::string log() const;
 

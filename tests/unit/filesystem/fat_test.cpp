@@ -53,9 +53,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Kind{"Fat16LargeSectors", "-F 16 -S 2048 -s 1", "20M", 2048, "fat16"},
                     Kind{"Fat16Encrypted4K", "-F 16 -S 4096 -s 1", "30M", 4096, "fat16", 4096},
                     Kind{"Fat16On4K", "-F 16 -s 4", "20M", 2048, "fat16", 4096},
-                    Kind{"Fat32", "-F 32 -s 1", "40M", 512, "fat32"}, Kind{"Fat32Large", "-F 32 -s 8", "300M", 4096, "fat32"},
+                    Kind{"Fat32", "-F 32 -s 1", "40M", 512, "fat32"}, Kind{"Fat32Large", "-F 32 -s 2", "70M", 1024, "fat32"},
                     Kind{"Fat32FourTables", "-F 32 -s 1 -f 4", "40M", 512, "fat32"},
-                    Kind{"Fat32LargeSectors", "-F 32 -S 4096 -s 1", "300M", 4096, "fat32"}),
+                    Kind{"Fat32LargeSectors", "-F 32 -S 1024 -s 1", "70M", 1024, "fat32"}),
     [](const auto& kind) { return kind.param.name; });
 
 /// A FAT16 of clusters of 2 KiB with a few files, open to be spoiled.

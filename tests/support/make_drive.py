@@ -128,6 +128,21 @@ def make_fat(source, image, manifest=None, size=None, mkfs_options=("-F", "32", 
     run("fsck.fat", "-n", image)
 
 
+def make_ntfs(source, image, manifest=None, size=None, mkntfs_options=("-c", "4096"), requests=(), writer=None):
+    """The same as an NTFS, by mkntfs and ntfs_writer. `requests`: more of what ntfs_writer is asked for."""
+    files = [path for path in pathlib.Path(source).rglob("*") if path.is_file()]
+    with open(image, "wb") as out:
+        out.truncate(size or (sum(f.stat().st_size + 131072 for f in files) + 32 * MIB) // MIB * MIB)
+    run("mkntfs", "-Q", "-F", "-q", *mkntfs_options, image)
+    with tempfile.NamedTemporaryFile() as kept:
+        lines = [f"file\t{f.relative_to(source)}\t{f}" for f in files] + list(requests)
+        if manifest is not None:
+            kept.write(manifest)
+            kept.flush()
+            lines.append(f"file\tDriveManifest.xml\t{kept.name}")
+        run(writer or os.path.join(os.environ["DRAY_BIN"], "tests", "ntfs_writer"), image, input="\n".join(lines).encode())
+
+
 def make_luks1(plain, image, key_file, **options):
     """qemu-img's LUKS1 around a plain image. Returns its identifier."""
     words = "".join(f",{name.replace('_', '-')}={value}" for name, value in options.items())

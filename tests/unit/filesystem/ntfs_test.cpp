@@ -4,11 +4,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <fstream>
 #include <map>
 #include <random>
 #include <string>
 #include <utility>
 
+#include "daemon/base/digest.hpp"
+#include "daemon/base/encoding.hpp"
 #include "drivers/filesystem/open_filesystem.hpp"
 #include "tests/unit/filesystem/ext4_image.hpp"
 #include "tests/unit/filesystem/ntfs_image.hpp"
@@ -378,6 +384,35 @@ TEST(Ntfs, FilesAreReadInLongReads) {
         ASSERT_TRUE(opened.filesystem->read(*status, offset, piece));
     EXPECT_LE(opened.device->reads, std::size_t{16});
     EXPECT_FALSE(opened.filesystem->read(*status, status->size, std::span(piece).first(1)));
+}
+
+/// Made by others; they are no part of this project.
+TEST(Ntfs, TheGivenImagesHaveTheGivenDigests) {
+    const std::string shared = DRAY_SHARED "/data/bitlk/";
+    std::ifstream list(shared + "selfmade-ntfs.sha256");
+    if (!list)
+        GTEST_SKIP() << "there are no images beside this clone";
+    if (std::system("command -v dislocker-file >/dev/null") != 0)
+        GTEST_SKIP() << "dislocker is not installed";
+    std::map<std::string, std::string> digests;
+    for (std::string line; std::getline(list, line);)
+        digests[line.substr(66)] = line.substr(0, 64);
+    ASSERT_GE(digests.size(), 50U);
+    for (const char* name : {"selfmade-ntfs-aes-xts-256", "selfmade-ntfs-aes-cbc-128"}) {
+        NtfsImage image;
+        ASSERT_EQ(image.run("xz -dc " + shared + name + ".img.xz | tee IMAGE.locked"), 0);
+        ASSERT_EQ(image.run("cd $(dirname IMAGE) && dislocker-file -V image.locked -uanaconda -- image"), 0);
+        const Opened opened = open_ntfs(image.bytes());
+        ASSERT_NE(opened.filesystem, nullptr);
+        for (const auto& [path, digest] : digests) {
+            const std::string content = test::read_file_of(*opened.filesystem, path);
+            Digest sha256(DigestKind::Sha256);
+            sha256.update(std::as_bytes(std::span(content)));
+            std::string found = to_hex(sha256.finish());
+            std::ranges::transform(found, found.begin(), [](unsigned char c) { return std::tolower(c); });
+            EXPECT_EQ(found, digest) << name << ": " << path;
+        }
+    }
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ namespace {
 using ntfs::load;
 
 /// All that UTF-16 has in one unit.
-constexpr Bytes kUpcaseBytes = 65536 * 2;
+constexpr Bytes kUpcaseBytes = Bytes{65536} * 2;
 constexpr std::size_t kVolumeFlags = 10;
 constexpr unsigned kIsDirty = 1;
 /// The log begins with two pages that say how it was left; the one that was written last counts.

@@ -117,6 +117,8 @@ TEST_P(NtfsShapes, AllContentIsReadAsNtfscatReadsIt) {
     EXPECT_EQ(found.at("cut").substr(100'001), std::string(199'999, '\0'));
     for (const auto& [path, content] : found)
         EXPECT_EQ(image.cat(path) == content, true) << path;
+    // Nothing was written.
+    EXPECT_EQ(opened.device->content == image.bytes(), true);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, NtfsShapes,

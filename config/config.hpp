@@ -80,6 +80,7 @@ struct DevicesConfig {
 
 struct DrivesConfig {
     bool allow_plain = false;
+    bool strict_header_hash = false;
     Bytes unlock_memory = kGiB;
 
     bool operator==(const DrivesConfig&) const = default;

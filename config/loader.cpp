@@ -34,6 +34,7 @@ void read_devices(ConfigSection section, DevicesConfig& devices) {
 
 void read_drives(ConfigSection section, DrivesConfig& drives) {
     section.read_bool("allow-plain", drives.allow_plain);
+    section.read_bool("strict-header-hash", drives.strict_header_hash);
     // Below, no drive of today's tools unlocks; above, one drive could take the machine.
     section.read_bytes("unlock-memory", drives.unlock_memory, 64 * kMiB, 64 * kGiB);
     section.finish();

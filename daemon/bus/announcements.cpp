@@ -25,7 +25,7 @@ constexpr const char* kJobState[] = {
     "CompletedUSec", "ExpiresUSec",     "Expiry",      "Notice",           "Faulted",       "FaultReason", nullptr};
 constexpr const char* kDriveState[] = {
     "State",         "Outcome",    "Faulted",       "FaultReason", "Manifest",       "ManifestHash",
-    "VolumeId",      "CopyStatus", "Device",        "Percent",     "BytesDone",      "BytesTotal",
+    "VolumeId",      "Partition",  "CopyStatus", "Device",        "Percent",     "BytesDone",      "BytesTotal",
     "BlobsDone",     "BlobsTotal", "BlobsFailed",   "BytesPerSecond", "RemainingUSec", "ErrorLogUri",
     "VerboseLogUri", "ManifestUri", "Draining",     "OverdueUSec", nullptr};
 constexpr const char* kProgress[] = {"Percent",     "BytesDone",      "BytesTotal",    "BlobsDone", "BlobsTotal",

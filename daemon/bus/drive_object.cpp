@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::array kRetryOptions{OptionSpec{"key", OptionType::Secret},
                                    OptionSpec{"manifest", OptionType::Text},
-                                   OptionSpec{"manifest-hash", OptionType::Text}};
+                                   OptionSpec{"manifest-hash", OptionType::Text},
+                                   OptionSpec{"partition", OptionType::Number}};
 
 std::string subject_of(const Found& found) {
     return "job " + found.job->name + " drive " + found.drive->serial;
@@ -36,6 +37,7 @@ Result<Request> retry(sd_bus_message* call, const Found& found) {
     wish.key = options.take_secret("key");
     wish.manifest = options.text("manifest");
     wish.manifest_hash = options.text("manifest-hash");
+    wish.partition = options.number("partition");
     auto run = [objects = found.objects, job = found.job->name, serial = found.drive->serial,
                 wish = std::move(wish)]() mutable -> Result<Reply> {
         DRAY_TRY(objects->engine().retry(job, serial, std::move(wish)));
@@ -85,6 +87,7 @@ constexpr auto faulted = property<[](const Found& f) { return f.drive->is_faulte
 constexpr auto fault_reason = property<[](const Found& f) { return f.drive->fault_reason; }>;
 constexpr auto manifest = property<[](const Found& f) { return f.drive->manifest; }>;
 constexpr auto manifest_hash = property<[](const Found& f) { return f.drive->manifest_hash; }>;
+constexpr auto partition = property<[](const Found& f) { return f.drive->partition; }>;
 constexpr auto volume_id = property<[](const Found& f) { return f.drive->volume_id; }>;
 constexpr auto copy_status = property<[](const Found& f) { return f.drive->copy_status; }>;
 constexpr auto device = property<[](const Found& f) { return ObjectPath{path_of_device(f)}; }>;
@@ -127,6 +130,7 @@ const sd_bus_vtable kDriveVtable[] = {
     SD_BUS_PROPERTY("Manifest", "s", manifest, 0, kChanges),
     SD_BUS_PROPERTY("ManifestHash", "s", manifest_hash, 0, kChanges),
     SD_BUS_PROPERTY("VolumeId", "s", volume_id, 0, kChanges),
+    SD_BUS_PROPERTY("Partition", "u", partition, 0, kChanges),
     SD_BUS_PROPERTY("CopyStatus", "s", copy_status, 0, kChanges),
     SD_BUS_PROPERTY("Device", "o", device, 0, kChanges),
     SD_BUS_PROPERTY("Percent", "d", percent, 0, kChanges),

@@ -18,7 +18,7 @@ namespace {
 constexpr std::array kAddDriveOptions{
     OptionSpec{"key", OptionType::Secret}, OptionSpec{"manifest", OptionType::Text},
     OptionSpec{"manifest-hash", OptionType::Text}, OptionSpec{"header-hash", OptionType::Text},
-    OptionSpec{"volume-id", OptionType::Text}};
+    OptionSpec{"volume-id", OptionType::Text}, OptionSpec{"partition", OptionType::Number}};
 constexpr std::array kUpdateOptions{
     OptionSpec{"tags", OptionType::Dictionary}, OptionSpec{"log-level", OptionType::Text},
     OptionSpec{"backup-manifest", OptionType::Flag}, OptionSpec{"carrier", OptionType::Text},
@@ -38,6 +38,7 @@ Result<Request> add_drive(sd_bus_message* call, const Found& found) {
     drive.manifest_hash = options.text("manifest-hash").value_or("");
     drive.header_hash = options.text("header-hash").value_or("");
     drive.volume_id = options.text("volume-id").value_or("");
+    drive.partition = options.number("partition").value_or(0);
     const std::string& job = found.job->name;
     std::string subject = "job " + job + " drive " + drive.serial;
     auto run = [objects = found.objects, job, drive = std::move(drive)]() mutable -> Result<Reply> {

@@ -107,21 +107,21 @@ constexpr const char* kSelectDrives =
     "SELECT drive.serial, state, copy_status, outcome, faulted, fault_reason, fault_kind, manifest,"
     " manifest_hash, header_hash, volume_id, draining, drain, assigned_device, bytes_done, bytes_total,"
     " bytes_succeeded, blobs_done, blobs_total, blobs_failed, crashes, error_log_uri, verbose_log_uri,"
-    " manifest_uri, started, finished, overdue, drive_key.serial IS NOT NULL"
+    " manifest_uri, started, finished, overdue, partition, drive_key.serial IS NOT NULL"
     " FROM drive LEFT JOIN drive_key USING(job, serial) WHERE drive.job=?1 ORDER BY place";
 
 constexpr const char* kUpsertDrive =
     "INSERT INTO drive(job, serial, place, state, copy_status, outcome, faulted, fault_reason, fault_kind,"
     " manifest, manifest_hash, header_hash, volume_id, draining, drain, assigned_device, bytes_done,"
     " bytes_total, bytes_succeeded, blobs_done, blobs_total, blobs_failed, crashes, error_log_uri,"
-    " verbose_log_uri, manifest_uri, started, finished, overdue)"
+    " verbose_log_uri, manifest_uri, started, finished, overdue, partition)"
     " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,"
-    "?27,?28,?29)"
+    "?27,?28,?29,?30)"
     " ON CONFLICT(job, serial) DO UPDATE SET place=?3, state=?4, copy_status=?5, outcome=?6, faulted=?7,"
     " fault_reason=?8, fault_kind=?9, manifest=?10, manifest_hash=?11, header_hash=?12, volume_id=?13,"
     " draining=?14, drain=?15, assigned_device=?16, bytes_done=?17, bytes_total=?18, bytes_succeeded=?19,"
     " blobs_done=?20, blobs_total=?21, blobs_failed=?22, crashes=?23, error_log_uri=?24, verbose_log_uri=?25,"
-    " manifest_uri=?26, started=?27, finished=?28, overdue=?29";
+    " manifest_uri=?26, started=?27, finished=?28, overdue=?29, partition=?30";
 
 Result<Drive> read_drive(const Statement& statement) {
     Row row(statement);
@@ -151,6 +151,7 @@ Result<Drive> read_drive(const Statement& statement) {
     drive.started = row.time();
     drive.finished = row.time();
     drive.overdue = row.time();
+    drive.partition = row.small();
     drive.has_key = row.flag();
     if (row.is_bad())
         return fail(ErrorKind::Corrupt, "the catalog holds a state of drive {} that is not known", drive.serial);
@@ -229,7 +230,7 @@ struct Catalog::State {
             put.bind(value);
         put.bind(std::uint64_t{drive.crashes}).bind(drive.error_log_uri).bind(drive.verbose_log_uri);
         put.bind(drive.manifest_uri).bind(to_usec(drive.started)).bind(to_usec(drive.finished));
-        return put.bind(to_usec(drive.overdue)).run();
+        return put.bind(to_usec(drive.overdue)).bind(std::uint64_t{drive.partition}).run();
     }
 
     Result<void> put_tags(std::int64_t id, const Job& job) const {

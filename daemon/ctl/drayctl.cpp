@@ -197,6 +197,8 @@ private:
         command->add_option("--key-file", drive_.key_file, "File with the drive's key, used byte by byte");
         command->add_option("--manifest", drive_.manifest, R"(Path on the drive, as in \DriveManifest.xml)");
         command->add_option("--manifest-hash", drive_.manifest_hash, "MD5, SHA-256 or SHA-512 in hex");
+        command->add_option("--partition", drive_.partition,
+                            "Number of the partition that holds the volume; 0, the default: the first for data");
     }
 
     void add_drive_verbs() {
@@ -206,8 +208,8 @@ private:
                                            return add_drive(client, output, drive_);
                                        });
         add_key_options(add);
-        add->add_option("--header-hash", drive_.header_hash, "Drive header hash");
-        add->add_option("--volume-id", drive_.volume_id, "LUKS identifier that the drive must have");
+        add->add_option("--header-hash", drive_.header_hash, "What the raw disk holds where: OFFSET:LENGTH:SHA512, more of them after \";\"");
+        add->add_option("--volume-id", drive_.volume_id, "LUKS or BitLocker identifier that the drive must have");
         add_key_options(job_drive_verb("retry", "Tries a faulted drive again",
                                        [this](Client& client, const OutputOptions& output) {
                                            drive_.job = job_;

@@ -60,6 +60,8 @@ Result<int> add_drive(const Client& client, const OutputOptions& output, const D
     }
     add_text(dictionary, "manifest", options.manifest);
     add_text(dictionary, "manifest-hash", options.manifest_hash);
+    if (options.partition)
+        dictionary.push_back({"partition", *options.partition});
     add_text(dictionary, "header-hash", options.header_hash);
     add_text(dictionary, "volume-id", options.volume_id);
     DRAY_LET(const std::string path, client.job_path(options.job));
@@ -79,6 +81,8 @@ Result<int> retry_drive(const Client& client, const OutputOptions& output, const
     }
     add_text(dictionary, "manifest", options.manifest);
     add_text(dictionary, "manifest-hash", options.manifest_hash);
+    if (options.partition)
+        dictionary.push_back({"partition", *options.partition});
     DRAY_LET(const std::string path, client.drive_path(options.job, options.serial));
     DRAY_LET([[maybe_unused]] const BusMessage reply,
              client.call(path, bus::kDriveInterface, "Retry", {}, &dictionary));

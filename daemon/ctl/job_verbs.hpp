@@ -34,6 +34,7 @@ struct DriveOptions {
     std::string manifest_hash;
     std::string header_hash;
     std::string volume_id;
+    std::optional<std::uint32_t> partition;
 };
 Result<int> add_drive(const Client& client, const OutputOptions& output, const DriveOptions& options);
 /// Of `options` only what is not empty is changed.

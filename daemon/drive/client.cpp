@@ -173,8 +173,8 @@ Result<Unlocked> Client::begin(const ToDrive& message, std::string* status) {
     return fail(out_of_turn());
 }
 
-Result<Unlocked> Client::unlock(const std::string& volume_id, std::string* status) {
-    return begin(Unlock{volume_id}, status);
+Result<Unlocked> Client::unlock(const Unlock& unlock, std::string* status) {
+    return begin(unlock, status);
 }
 
 Result<Unlocked> Client::format(const Format& format) { return begin(format, nullptr); }

@@ -39,7 +39,7 @@ public:
 
     /// Blocks until the volume is open (up to the unlock's cost). The error carries the kind; `status`,
     /// unless null, receives the 6.3 word. Gone: dray-drive has died.
-    Result<Unlocked> unlock(const std::string& volume_id, std::string* status = nullptr);
+    Result<Unlocked> unlock(const Unlock& unlock, std::string* status = nullptr);
     Result<Unlocked> format(const Format& format);
 
     /// Sends up to kMaxBatch requests in one message. The caller bounds what is in flight.

@@ -24,6 +24,7 @@
 #include "daemon/base/memfd.hpp"
 #include "daemon/confine/confine.hpp"
 #include "daemon/drive/drive_server.hpp"
+#include "daemon/drive/header_check.hpp"
 #include "daemon/drive/unlock_child.hpp"
 #include "drivers/filesystem/open_filesystem.hpp"
 #include "drivers/volume/unlock.hpp"
@@ -112,6 +113,11 @@ std::string joined(const std::string& one, const std::string& other) {
     return one.empty() || other.empty() ? one + other : one + "; " + other;
 }
 
+Result<std::string> doubt_about_header(volume::BlockDevice& device, const std::string& header_hash) {
+    DRAY_LET(const std::vector<HeaderRegion> regions, parse_header_hash(header_hash));
+    return check_header(device, regions);
+}
+
 /// What a reader can take at most, whoever has got hold of it: the ring, directories, maps of files.
 void limit_memory([[maybe_unused]] Bytes ring) {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -126,8 +132,13 @@ Result<void> serve_reading(Peer& peer, const Unlock& unlock) {
         volume::DeviceFile::open(FileDescriptor(kDeviceFd));
     if (!device)
         return give_up(peer, device.error(), volume::kDiskOperationFailed);
+    const Result<std::string> doubt = doubt_about_header(**device, unlock.header_hash);
+    if (!doubt)
+        return give_up(peer, doubt.error(), volume::kDiskOperationFailed);
+    if (!doubt->empty() && peer.setup.strict_header_hash)
+        return give_up(peer, {ErrorKind::Denied, *doubt + "; drives.strict-header-hash refuses it"}, volume::kDiskOperationFailed);
     FileDescriptor key(kKeyFd);
-    const volume::UnlockPolicy policy{peer.setup.unlock_memory, peer.setup.allow_plain, unlock.volume_id};
+    const volume::UnlockPolicy policy{peer.setup.unlock_memory, peer.setup.allow_plain, unlock.volume_id, unlock.partition};
     DRAY_LET(UnlockChild child, UnlockChild::start(**device, key.get(), policy, [&peer] {
                  peer.ring = SharedMemory();
                  peer.socket = MessageSocket();
@@ -159,7 +170,7 @@ Result<void> serve_reading(Peer& peer, const Unlock& unlock) {
 
     DRAY_TRY(peer.socket.send(encode(FromDrive(
         Unlocked{unlocked.identity.type, unlocked.identity.id, std::string((*filesystem)->type()),
-                 unlocked.partition_table, joined(unlocked.notice, (*filesystem)->notice()), (*volume)->size()}))));
+                 unlocked.partition_table, joined(*doubt, joined(unlocked.notice, (*filesystem)->notice())), (*volume)->size()}))));
     return DriveServer(peer.socket, peer.ring.bytes(), filesystem->get(), nullptr).serve();
 }
 

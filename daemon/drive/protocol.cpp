@@ -207,7 +207,16 @@ Setup take_setup(WireReader& in) {
     setup.ring_size = in.u64();
     setup.unlock_memory = in.u64();
     setup.allow_plain = in.boolean();
+    setup.strict_header_hash = in.boolean();
     return setup;
+}
+
+Unlock take_unlock(WireReader& in) {
+    Unlock unlock;
+    unlock.volume_id = in.text(kMaxWord);
+    unlock.header_hash = in.text(kMaxSentence);
+    unlock.partition = in.u32();
+    return unlock;
 }
 
 Format take_format(WireReader& in) {
@@ -245,10 +254,13 @@ std::vector<std::byte> encode(const ToDrive& message) {
                        out.u64(setup.ring_size);
                        out.u64(setup.unlock_memory);
                        out.boolean(setup.allow_plain);
+                       out.boolean(setup.strict_header_hash);
                    },
                    [&](const Unlock& unlock) {
                        put_tag(out, ToDriveTag::Unlock);
                        put_text(out, unlock.volume_id, kMaxWord);
+                       put_text(out, unlock.header_hash, kMaxSentence);
+                       out.u32(unlock.partition);
                    },
                    [&](const Format& format) {
                        put_tag(out, ToDriveTag::Format);
@@ -302,7 +314,7 @@ Result<ToDrive> decode_to_drive(std::span<const std::byte> bytes) {
     ToDrive message;
     switch (static_cast<ToDriveTag>(in.u8())) {
         case ToDriveTag::Setup: message = take_setup(in); break;
-        case ToDriveTag::Unlock: message = Unlock{in.text(kMaxWord)}; break;
+        case ToDriveTag::Unlock: message = take_unlock(in); break;
         case ToDriveTag::Format: message = take_format(in); break;
         case ToDriveTag::Batch: {
             Batch batch;

@@ -40,12 +40,18 @@ struct Setup {
     Bytes ring_size = 0;
     Bytes unlock_memory = kGiB;
     bool allow_plain = false;
+    /// Whether a disk that does not agree with Unlock::header_hash is refused.
+    bool strict_header_hash = false;
 };
 
 /// Go: unlock and open the file system. Sent only when it is this drive's turn (one unlock at a time).
 struct Unlock {
     /// Unless empty: the volume must have this identifier.
-    std::string volume_id;
+    std::string volume_id{};
+    /// As parse_header_hash() takes it: looked at before anything else is.
+    std::string header_hash{};
+    /// Which partition holds the volume, as the kernel counts; 0: the first for data.
+    std::uint32_t partition = 0;
 };
 
 /// Go: make a LUKS2 volume with the key and an ext4 on it. What the device held is lost.

@@ -10,6 +10,7 @@
 #include "daemon/base/log.hpp"
 #include "daemon/engine/engine_state.hpp"
 #include "daemon/model/blob_name.hpp"
+#include "daemon/model/header_hash.hpp"
 
 namespace dray {
 namespace {
@@ -185,6 +186,7 @@ Result<const Drive*> JobEngine::add_drive(const std::string& job_name, AddDriveR
     drive.manifest_hash = trimmed(request.manifest_hash);
     drive.header_hash = request.header_hash;
     drive.volume_id = request.volume_id;
+    drive.partition = request.partition;
     if (!request.key && !state_->config.drives.allow_plain)
         return fail(ErrorKind::InvalidArgument, "drive {} needs a key", drive.serial);
     if (drive.manifest.empty() || drive.manifest_hash.empty())
@@ -193,6 +195,7 @@ Result<const Drive*> JobEngine::add_drive(const std::string& job_name, AddDriveR
                                            : "a manifest-hash");
     DRAY_TRY(check_manifest(drive.manifest, drive.manifest_hash));
     DRAY_TRY(check_text("header-hash", drive.header_hash));
+    DRAY_TRY(parse_header_hash(drive.header_hash));
     DRAY_TRY(check_text("volume-id", drive.volume_id));
     if (request.key && request.key->empty())
         return fail(ErrorKind::InvalidArgument, "the key of drive {} is empty", drive.serial);
@@ -325,6 +328,7 @@ Result<void> JobEngine::retry(const std::string& job_name, const std::string& se
     mended.manifest_hash = trimmed(request.manifest_hash.value_or(drive->manifest_hash));
     if (request.manifest || request.manifest_hash)
         DRAY_TRY(check_manifest(mended.manifest, mended.manifest_hash));
+    mended.partition = request.partition.value_or(drive->partition);
     mended.has_key = drive->has_key || request.key.has_value();
     state_->mend(changed, mended);
     mended.crashes = 0;

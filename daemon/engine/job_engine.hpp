@@ -43,6 +43,7 @@ struct AddDriveRequest {
     std::string manifest_hash;
     std::string header_hash;
     std::string volume_id;
+    std::uint32_t partition = 0;
 };
 
 struct ShipRequest {
@@ -59,6 +60,7 @@ struct RetryRequest {
     std::optional<SecretBytes> key;
     std::optional<std::string> manifest;
     std::optional<std::string> manifest_hash;
+    std::optional<std::uint32_t> partition;
 };
 
 struct UpdateJobRequest {

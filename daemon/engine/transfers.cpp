@@ -170,6 +170,8 @@ Result<transfer::Task> JobEngine::State::task_for(const Job& job, const Drive& d
     task.manifest = drive.manifest;
     task.manifest_hash = drive.manifest_hash;
     task.volume_id = drive.volume_id;
+    task.header_hash = drive.header_hash;
+    task.partition = drive.partition;
     task.diagnostics_path = job.diagnostics_path;
     task.is_verbose_log = job.log_level == LogLevel::Verbose;
     task.backup_manifest = job.backup_manifest;
@@ -178,6 +180,7 @@ Result<transfer::Task> JobEngine::State::task_for(const Job& job, const Drive& d
     task.requests = config.transfers.requests;
     task.unlock_memory = config.drives.unlock_memory;
     task.allow_plain = config.drives.allow_plain;
+    task.strict_header_hash = config.drives.strict_header_hash;
     task.is_draining = drive.is_draining;
     task.drain = drive.drain;
     return task;

@@ -63,6 +63,8 @@ struct Drive {
     std::string header_hash;
     /// LUKS or BitLocker identifier: given, or remembered at the first unlock.
     std::string volume_id;
+    /// Which partition of the disk holds the volume, as the kernel counts; 0: the first for data.
+    std::uint32_t partition = 0;
     bool has_key = false;
     /// A cancelled job's copy that runs to its drain point (rules.md 19).
     bool is_draining = false;

@@ -234,6 +234,7 @@ Result<void> run(std::span<char* const> arguments) {
         setup.ring_size = task->ring;
         setup.unlock_memory = task->unlock_memory;
         setup.allow_plain = task->allow_plain;
+        setup.strict_header_hash = task->strict_header_hash;
         DRAY_LET(drive, drive::Client::connect(MessageSocket(FileDescriptor(kDriveFd)), setup));
     }
     // What the kernel cannot do, drayd has said once for all of us.

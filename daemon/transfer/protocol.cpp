@@ -88,7 +88,7 @@ StoreConfig take_store(WireReader& in) {
 void put(WireWriter& out, const Task& task) {
     put_enum(out, task.kind);
     for (const std::string* text : {&task.job, &task.serial, &task.store_identity, &task.manifest, &task.manifest_hash,
-                                    &task.volume_id, &task.diagnostics_path, &task.directory, &task.status})
+                                    &task.volume_id, &task.header_hash, &task.diagnostics_path, &task.directory, &task.status})
         put_text(out, *text);
     put(out, task.store);
     out.boolean(task.has_credential);
@@ -99,6 +99,8 @@ void put(WireWriter& out, const Task& task) {
     out.u32(task.requests);
     out.u64(task.unlock_memory);
     out.boolean(task.allow_plain);
+    out.boolean(task.strict_header_hash);
+    out.u32(task.partition);
     out.boolean(task.is_draining);
     put_enum(out, task.drain);
 }
@@ -107,7 +109,7 @@ Task take_task(WireReader& in) {
     Task task;
     task.kind = in.enumerator<TaskKind>(kTaskKinds);
     for (std::string* text : {&task.job, &task.serial, &task.store_identity, &task.manifest, &task.manifest_hash,
-                              &task.volume_id, &task.diagnostics_path, &task.directory, &task.status})
+                              &task.volume_id, &task.header_hash, &task.diagnostics_path, &task.directory, &task.status})
         *text = in.text(kMaxText);
     task.store = take_store(in);
     task.has_credential = in.boolean();
@@ -118,6 +120,8 @@ Task take_task(WireReader& in) {
     task.requests = in.u32();
     task.unlock_memory = in.u64();
     task.allow_plain = in.boolean();
+    task.strict_header_hash = in.boolean();
+    task.partition = in.u32();
     task.is_draining = in.boolean();
     task.drain = in.enumerator<DrainMode>(kDrainModes);
     return task;

@@ -48,6 +48,10 @@ struct Task {
     std::string manifest_hash;
     /// Unless empty: the volume must have this identifier.
     std::string volume_id;
+    /// As parse_header_hash() takes it.
+    std::string header_hash;
+    /// 0: the first for data.
+    std::uint32_t partition = 0;
     std::string diagnostics_path;
     bool is_verbose_log = false;
     bool backup_manifest = false;
@@ -57,6 +61,7 @@ struct Task {
     std::uint32_t requests = 64;
     Bytes unlock_memory = kGiB;
     bool allow_plain = false;
+    bool strict_header_hash = false;
     /// A drain that was already going on (rules.md 19).
     bool is_draining = false;
     DrainMode drain = DrainMode::Drive;

@@ -114,7 +114,7 @@ private:
         if (!around_.control.wait_for_unlock())
             return stopped();
         std::string status;
-        Result<drive::Unlocked> unlocked = drive_.unlock(task_.volume_id, &status);
+        Result<drive::Unlocked> unlocked = drive_.unlock({task_.volume_id, task_.header_hash, task_.partition}, &status);
         if (!unlocked)
             around_.engine.send(Unlocked{});  // the turn is over, whatever came of it
         if (!unlocked && (status.empty() || drive_.is_broken()))

@@ -119,7 +119,12 @@ OpenResult<UnlockedVolume> unlock_inside(BlockDevice& device, const SecretBytes&
 
 OpenResult<UnlockedVolume> unlock_partition(BlockDevice& device, const PartitionTable& table, const SecretBytes& key,
                                             const UnlockPolicy& policy) {
-    const Partition* partition = table.first_data();
+    const Partition* partition = policy.partition == 0 ? table.first_data() : table.find(policy.partition);
+    if (partition == nullptr && policy.partition != 0)
+        return refuse({ErrorKind::Unsupported, fmt::format("the job names partition {}, which the drive's partition table ({}) has "
+                                                           "not ({})",
+                                                           policy.partition, table_name(table), table.describe())},
+                      kVolumeNotFound);
     if (partition == nullptr)
         return refuse({ErrorKind::Unsupported, fmt::format("the drive has a partition table ({}) without a partition "
                                                            "for data ({})",
@@ -133,7 +138,7 @@ OpenResult<UnlockedVolume> unlock_partition(BlockDevice& device, const Partition
     std::visit([&](auto& segment) { segment.offset += partition->offset; }, volume->segment);
     volume->partition_table = table.type;
     add_notice(volume->notice, table.notice);
-    if (table.data_count() > 1)
+    if (table.data_count() > 1 && policy.partition == 0)
         add_notice(volume->notice, fmt::format("the disk has {} partitions for data; only the first one, number {}, "
                                                "is read",
                                                table.data_count(), partition->number));
@@ -147,7 +152,7 @@ Result<void> warm_up_unlocking() { return warm_up_crypt_library(); }
 OpenResult<UnlockedVolume> unlock_volume(BlockDevice& device, const SecretBytes& key,
                                          const UnlockPolicy& policy) {
     const OpenResult<LuksHeader> header = find_luks_header(device);
-    if (header && header->is_first_whole)
+    if (header && header->is_first_whole && policy.partition == 0)
         return unlock_luks(device, *header, key, policy);
     if (!header && is_unreadable(header.error().error))
         return std::unexpected(header.error());
@@ -158,6 +163,13 @@ OpenResult<UnlockedVolume> unlock_volume(BlockDevice& device, const SecretBytes&
     const Result<Signature> signature = read_signature(device);
     if (!signature)
         return refuse(signature.error(), kDiskOperationFailed);
+    if (table && policy.partition != 0)
+        return unlock_partition(device, *table, key, policy);
+    if (policy.partition != 0)
+        return refuse({ErrorKind::Unsupported, fmt::format("the job names partition {}, and the drive has no partition table that "
+                                                           "makes sense: {}",
+                                                           policy.partition, table.error().text())},
+                      kVolumeNotFound);
     // What is left of an earlier use of the disk does not count against a table that makes sense.
     if (table && (table->type == "gpt" || !is_in_first_sector(*signature)))
         return unlock_partition(device, *table, key, policy);

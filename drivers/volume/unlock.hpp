@@ -41,6 +41,8 @@ struct UnlockPolicy {
     bool allow_plain = false;
     /// Unless empty: the identifier the volume must have; looked at before the key is tried.
     std::string volume_id;
+    /// Which partition holds the volume, as the kernel counts; 0: the first for data, or the device itself.
+    unsigned partition = 0;
 };
 
 /// What has to have happened before the box. Denied: it cannot.

@@ -165,6 +165,87 @@ class Volumes(unittest.TestCase):
             self.arrives(lab, site, damaged, "gpt")
             self.assertRegex(lab.log(), r"SECOND: the first copy of the partition table \(GPT\) is damaged")
 
+    def test_the_partition_that_the_job_names_is_read(self):
+        rng = seed()
+        two = "label: gpt\nsize=4MiB, type=L\nsize=60MiB, type=L\nsize=1MiB, type=DE94BBA4-06D1-4D40-A16A-BFD50179D6AC\n"
+        with Lab() as lab:
+            site = Site(lab, rng)
+            lab.start()
+            drive = site.partitioned("NAMED", site.luks2, two, 2)
+            self.arrives(lab, site, {**drive, "options": ["--partition", "2"]}, "gpt")
+            self.assertEqual(lab.drive("job-named", "NAMED", "Partition"), 2)
+            self.assertNotIn("only the first one", lab.log())
+            drive = site.partitioned("RECOVERY", site.luks2, two.replace("size=60MiB, type=L", "size=60MiB, type="
+                                     "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC"), 2)
+            self.arrives(lab, site, {**drive, "options": ["--partition", "2"]}, "gpt")
+            drive = site.partitioned("MISSING", site.luks2, two, 2)
+            self.is_refused(lab, {**drive, "options": ["--partition", "7"]}, "BitLockerVolumeNotFound",
+                            r"the job names partition 7, which the drive's partition table \(GPT\) has not \(1: ")
+            drive = site.luks2("NOTABLE")
+            self.is_refused(lab, {**drive, "options": ["--partition", "1"]}, "BitLockerVolumeNotFound",
+                            "the job names partition 1, and the drive has no partition table")
+
+    def test_a_partition_can_be_named_when_the_first_one_is_another_s(self):
+        rng = seed()
+        with Lab() as lab:
+            site = Site(lab, rng)
+            lab.start()
+            drive = site.partitioned("OTHER", site.luks2, "label: gpt\nsize=60MiB, type=L\nsize=40MiB, type=L\n", 1)
+            image = site.image("OTHER")
+            # The customer's volume is the second: the first one has another key.
+            os.truncate(image, os.path.getsize(image) + 60 * MIB)
+            make_drive.run("sfdisk", "-q", image, input=b"label: gpt\nsize=60MiB, type=L\nsize=60MiB, type=L\n")
+            with open(image, "r+b") as disk:
+                disk.seek(MIB)
+                volume = disk.read(60 * MIB)
+                disk.seek(61 * MIB)
+                disk.write(volume)
+            first = lab.shelf / "first"
+            make_drive.make_drive(site.source, first, b"somebody else's")
+            with open(image, "r+b") as disk:
+                disk.seek(MIB)
+                disk.write(first.read_bytes()[:60 * MIB])
+            lab.create("other", [drive])
+            lab.plug("OTHER")
+            lab.wait_drive("other", "OTHER", "Faulted", True)
+            self.assertIn("the key does not unlock", lab.drive("other", "OTHER", "FaultReason"))
+            lab.ctl("retry", "other", "OTHER", "--partition", "2")
+            lab.wait_drive("other", "OTHER", "State", "Completed")
+            self.assertEqual(lab.blobs(), site.expected)
+
+    def test_a_drive_header_hash_3_4_that_differs_is_warned_of_or_refused(self):
+        rng = seed()
+        for strict in (False, True):
+            with self.subTest(strict=strict), Lab(extra=f"drives: {{strict-header-hash: {str(strict).lower()}}}\n") as lab:
+                site = Site(lab, rng)
+                lab.start()
+                drive = site.partitioned("RIGHT", site.luks2, "label: gpt\n,,L\n", 1)
+                right = header_hash(site.image("RIGHT"), (0, MIB), (MIB + 3, 70_001))
+                self.arrives(lab, site, {**drive, "options": ["--header-hash", right]}, "gpt")
+                self.assertNotIn("header hash", lab.log())
+                beyond = f"0:1:{hashlib.sha512(bytes(1)).hexdigest()};{1 << 40}:512:{'0' * 128}"
+                differs = "drive header hash does not agree: 1048576 bytes at offset 0 of the disk are not what they were"
+                ends = "drive header hash does not agree: it names 512 bytes at offset 1099511627776"
+                for serial, sentence in (("WRONG", differs), ("SHORT", ends)):
+                    drive = site.partitioned(serial, site.luks2, "label: gpt\n,,L\n", 1)
+                    wrong = header_hash(site.image(serial), (0, MIB), (MIB, 4096))
+                    flip(site.image(serial), MIB - 1)
+                    named = {**drive, "options": ["--header-hash", wrong if serial == "WRONG" else beyond]}
+                    if strict:
+                        self.is_refused(lab, named, "DiskOperationFailed", sentence)
+                    else:
+                        self.arrives(lab, site, named, "gpt")
+                        self.assertIn(sentence, lab.log())
+
+    def test_a_drive_header_hash_that_is_none_is_refused_before_the_job_has_the_drive(self):
+        with Lab() as lab:
+            lab.start()
+            lab.ctl("create", "hash", "--store", "vault")
+            out, err, status = lab.ctl("add-drive", "hash", "H", "--key-file", lab.key_file("H"), "--manifest", "\\m.xml",
+                                       "--manifest-hash", "0" * 32, "--header-hash", "0:512:AB", status=None)
+            self.assertNotEqual(status, 0)
+            self.assertIn('"0:512:AB" in header-hash is no OFFSET:LENGTH:SHA512', out + err)
+
     def test_disks_without_a_volume_are_refused_BitLockerVolumeNotFound_and_damaged_ones_DiskOperationFailed(self):
         rng = seed()
         with Lab() as lab:
@@ -243,6 +324,15 @@ class Volumes(unittest.TestCase):
             self.assertEqual(lab.drive("job-wrong", "WRONG", "CopyStatus"), "BitLockerKeyInvalid")
             log = xml.parse(lab.logs("job-wrong")[0]).getroot()
             self.assertEqual(log.findtext("Status"), "BitLockerKeyInvalid")
+
+
+def header_hash(path, *regions):
+    with open(path, "rb") as disk:
+        parts = []
+        for offset, length in regions:
+            disk.seek(offset)
+            parts.append(f"{offset}:{length}:{hashlib.sha512(disk.read(length)).hexdigest()}")
+    return ";".join(parts)
 
 
 def flip(path, offset):

@@ -301,7 +301,7 @@ class Lab:
         self.ctl("create", job, "--type", "import", "--store", self.store)
         for drive in drives:
             self.ctl("add-drive", job, drive["serial"], "--key-file", self.shelf / f"{drive['serial']}.key",
-                     "--manifest", drive["manifest"], "--manifest-hash", drive["manifest-hash"])
+                     "--manifest", drive["manifest"], "--manifest-hash", drive["manifest-hash"], *drive.get("options", ()))
         if ship:
             self.ctl("ship", job)
 

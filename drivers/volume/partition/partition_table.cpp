@@ -58,6 +58,11 @@ const Partition* PartitionTable::first_data() const {
     return found == partitions.end() ? nullptr : &*found;
 }
 
+const Partition* PartitionTable::find(unsigned number) const {
+    const auto found = std::ranges::find(partitions, number, &Partition::number);
+    return found == partitions.end() ? nullptr : &*found;
+}
+
 std::size_t PartitionTable::data_count() const {
     return static_cast<std::size_t>(std::ranges::count_if(partitions, &Partition::is_data));
 }

@@ -31,6 +31,8 @@ struct PartitionTable {
     std::string notice;
 
     const Partition* first_data() const;
+    /// By number; null where there is none.
+    const Partition* find(unsigned number) const;
     std::size_t data_count() const;
     /// "1: EFI system, 2: Microsoft reserved"; the first few of them.
     std::string describe() const;

@@ -93,7 +93,7 @@ TEST_F(Announcements, AChangeOfStateTellsEverythingThatMayChange) {
                         " Drives DrivesTotal DrivesHere LogLevel BackupManifest IncompleteListUri CompletedUSec "
                         "ExpiresUSec Expiry Notice Faulted FaultReason",
                     std::string("PropertiesChanged ") + kDrive +
-                        ": State Outcome Faulted FaultReason Manifest ManifestHash VolumeId CopyStatus Device" +
+                        ": State Outcome Faulted FaultReason Manifest ManifestHash VolumeId Partition CopyStatus Device" +
                         kCounters + " ErrorLogUri VerboseLogUri ManifestUri Draining OverdueUSec",
                     std::string("PropertiesChanged ") + kJob +
                         ": Drives DrivesTotal DrivesHere Faulted FaultReason ExpiresUSec Expiry Notice"));

@@ -100,7 +100,7 @@ TEST_F(Introspection, DriveIsAsDesigned) {
                        {"State", "property s"},          {"Outcome", "property s"},
                        {"Faulted", "property b"},        {"FaultReason", "property s"},
                        {"Manifest", "property s"},       {"ManifestHash", "property s"},
-                       {"VolumeId", "property s"},       {"CopyStatus", "property s"},
+                       {"VolumeId", "property s"},       {"Partition", "property u"},       {"CopyStatus", "property s"},
                        {"Device", "property o"},         {"Percent", "property d"},
                        {"BytesDone", "property t"},      {"BytesTotal", "property t"},
                        {"BlobsDone", "property t"},      {"BlobsTotal", "property t"},

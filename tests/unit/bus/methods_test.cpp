@@ -141,9 +141,9 @@ TEST_F(Methods, EveryMethodRefusesWrongTypes) {
 
 TEST_F(Methods, JobMethodsReachTheEngineWithTheirOptions) {
     const FileDescriptor key = key_of("sesame\n");
-    EXPECT_EQ(path_in(call(kJob, kJobInterface, "AddDrive", "sa{sv}", "WD-2", 5, "key", "h", key.get(), "manifest",
+    EXPECT_EQ(path_in(call(kJob, kJobInterface, "AddDrive", "sa{sv}", "WD-2", 6, "key", "h", key.get(), "manifest",
                            "s", "\\m.xml", "manifest-hash", "s", "AA", "header-hash", "s", "BB", "volume-id", "s",
-                           "v1")),
+                           "v1", "partition", "u", 2)),
               "/org/dray1/job/lyon_2d17/drive/WD_2d2");
     call(kJob, kJobInterface, "Update", "a{sv}", 6, "tags", "a{ss}", 1, "a", "b", "log-level", "s", "Error",
          "backup-manifest", "b", 0, "carrier", "s", "Post", "tracking", "s", "1Z", "cancel-requested", "b", 1);
@@ -155,7 +155,7 @@ TEST_F(Methods, JobMethodsReachTheEngineWithTheirOptions) {
     call(kJob, kJobInterface, "Delete", "a{sv}", 0);
     call(kJob, kJobInterface, "Delete", "a{sv}", 1, "force", "b", 1);
     EXPECT_THAT(calls(),
-                ElementsAre("add-drive lyon-17 WD-2 key=sesame\n manifest=\\m.xml hash=AA header=BB volume=v1",
+                ElementsAre("add-drive lyon-17 WD-2 key=sesame\n manifest=\\m.xml hash=AA header=BB volume=v1 partition=2",
                             "update lyon-17 tags=a=b; level=Error backup=false carrier=Post tracking=1Z cancel=true",
                             "update lyon-17 tags=- level=- backup=- carrier=- tracking=- cancel=-",
                             "ship lyon-17 carrier=Post tracking=1Z address=-", "cancel lyon-17 default",

@@ -81,9 +81,9 @@ Result<const Job*> JobEngine::create_job(CreateJobRequest request) {
 }
 
 Result<const Drive*> JobEngine::add_drive(const std::string& name, AddDriveRequest request) {
-    DRAY_TRY(note("add-drive {} {} key={} manifest={} hash={} header={} volume={}", name, request.serial,
+    DRAY_TRY(note("add-drive {} {} key={} manifest={} hash={} header={} volume={} partition={}", name, request.serial,
                   key_text(request.key), request.manifest, request.manifest_hash, request.header_hash,
-                  request.volume_id));
+                  request.volume_id, request.partition));
     for (const auto& job : recorded_engine().jobs) {
         if (job->name == name) {
             Drive drive;

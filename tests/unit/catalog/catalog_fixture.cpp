@@ -59,6 +59,7 @@ Drive full_drive(int number) {
     drive.manifest_hash = "manifest-hash" + n;
     drive.header_hash = "header-hash" + n;
     drive.volume_id = "volume-id" + n;
+    drive.partition = static_cast<std::uint32_t>(value + 128);
     drive.is_draining = true;
     drive.drain = DrainMode::Piece;
     drive.assigned_device = "fingerprint" + n;
@@ -117,6 +118,7 @@ void expect_same(const Drive& found, const Drive& expected) {
     EXPECT_EQ(found.manifest_hash, expected.manifest_hash);
     EXPECT_EQ(found.header_hash, expected.header_hash);
     EXPECT_EQ(found.volume_id, expected.volume_id);
+    EXPECT_EQ(found.partition, expected.partition);
     EXPECT_EQ(found.has_key, expected.has_key);
     EXPECT_EQ(found.is_draining, expected.is_draining);
     EXPECT_EQ(found.drain, expected.drain);

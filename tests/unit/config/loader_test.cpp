@@ -38,7 +38,7 @@ devices:
   sources: [images, udev]
   images: /srv/images
   allow-loop: true
-drives: {allow-plain: true, unlock-memory: 256MiB}
+drives: {allow-plain: true, strict-header-hash: true, unlock-memory: 256MiB}
 stores:
   vault: {type: directory, path: /srv/dray/vault}
   other.store-2: {type: directory, path: /mnt/other}
@@ -55,7 +55,7 @@ log: {level: debug}
     expected.state_directory = "/srv/state";
     expected.devices = {
         .use_udev = true, .use_images = true, .images = "/srv/images", .allow_loop = true};
-    expected.drives = {.allow_plain = true, .unlock_memory = 256 * kMiB};
+    expected.drives = {.allow_plain = true, .strict_header_hash = true, .unlock_memory = 256 * kMiB};
     expected.stores["vault"] = {.name = "vault", .type = "directory", .path = "/srv/dray/vault"};
     expected.stores["other.store-2"] = {
         .name = "other.store-2", .type = "directory", .path = "/mnt/other"};

@@ -150,7 +150,7 @@ TEST_P(EveryDrive, GivesBackEachByteOfEachFile) {
     test::make_drive(scratch, tree, scratch / "image", scratch / "key", options);
 
     Drive drive(scratch / "image", kKey);
-    const Result<Unlocked> unlocked = drive.client().unlock("");
+    const Result<Unlocked> unlocked = drive.client().unlock({});
     ASSERT_TRUE(unlocked) << unlocked.error().text();
     EXPECT_EQ(unlocked->volume_type, options.type);
     EXPECT_EQ(unlocked->filesystem, "ext4");
@@ -205,7 +205,7 @@ protected:
                                                  Bytes memory = kGiB) {
         Drive drive(path, key, {kMiB, memory, allow_plain});
         std::string status;
-        const Result<Unlocked> unlocked = drive.client().unlock(id, &status);
+        const Result<Unlocked> unlocked = drive.client().unlock({id}, &status);
         EXPECT_FALSE(unlocked) << path;
         return {unlocked ? Error(ErrorKind::Internal, "it opened") : unlocked.error(), status};
     }
@@ -272,7 +272,7 @@ TEST_F(SmallDrive, AnUnencryptedDriveOpensOnlyWhereThatIsAllowed) {
     EXPECT_NE(error.text().find("ext4"), std::string::npos) << error.text();
     EXPECT_NE(error.text().find("drives.allow-plain: true"), std::string::npos) << error.text();
     Drive drive(plain, {}, {kMiB, kGiB, true});
-    const Result<Unlocked> unlocked = drive.client().unlock("");
+    const Result<Unlocked> unlocked = drive.client().unlock({});
     ASSERT_TRUE(unlocked) << unlocked.error().text();
     EXPECT_EQ(unlocked->volume_type, "plain");
 }
@@ -322,7 +322,7 @@ TEST_F(SmallDrive, WhatIsNotLuksIsNamed) {
 
 TEST_F(SmallDrive, NamesAreFoundExactlyElseByTheOnlyOneThatDiffersInCase) {
     Drive drive(image(), kKey);
-    ASSERT_TRUE(drive.client().unlock(""));
+    ASSERT_TRUE(drive.client().unlock({}));
     struct Row {
         const char* path;
         std::optional<ErrorKind> error;
@@ -351,7 +351,7 @@ TEST_F(SmallDrive, NamesAreFoundExactlyElseByTheOnlyOneThatDiffersInCase) {
 
 TEST_F(SmallDrive, ReadsThatLeaveFileOrRingAreRefusedAndTheNextOneWorks) {
     Drive drive(image(), kKey, {kMiB, kGiB, false});
-    ASSERT_TRUE(drive.client().unlock(""));
+    ASSERT_TRUE(drive.client().unlock({}));
     ASSERT_EQ(*drive.client().open(2, "odd"), 70001U);
     const auto kind_of = [&](const Read& read) {
         const Result<void> done = drive.client().call(read);
@@ -372,7 +372,7 @@ TEST_F(SmallDrive, ReadsThatLeaveFileOrRingAreRefusedAndTheNextOneWorks) {
 
 TEST_F(SmallDrive, RepliesToABatchComeInTheOrderOfItsRequests) {
     Drive drive(image(), kKey);
-    ASSERT_TRUE(drive.client().unlock(""));
+    ASSERT_TRUE(drive.client().unlock({}));
     std::vector<Request> requests{Open{5, "one"}, Read{10, 5, 0, 1, 0}, Open{6, "none"}, Read{11, 6, 0, 1, 4096},
                                   Close{5}, Read{12, 5, 0, 1, 0}};
     ASSERT_TRUE(drive.client().submit(requests));
@@ -412,7 +412,7 @@ std::map<std::string, std::string> status_of(pid_t pid) {
 
 TEST_F(SmallDrive, ServesFromWithinItsBox) {
     Drive drive(image(), kKey);
-    ASSERT_TRUE(drive.client().unlock(""));
+    ASSERT_TRUE(drive.client().unlock({}));
     ASSERT_TRUE(drive.client().open(0, "large"));
     std::map<std::string, std::string> status = status_of(drive.pid());
     EXPECT_EQ(status["Seccomp"], "2");
@@ -433,7 +433,7 @@ TEST_F(SmallDrive, ServesFromWithinItsBox) {
 
 TEST_F(SmallDrive, GoesWhenItsPeerGoes) {
     Drive drive(image(), kKey);
-    ASSERT_TRUE(drive.client().unlock(""));
+    ASSERT_TRUE(drive.client().unlock({}));
     drive.hang_up();
     const int status = drive.wait_for_end();
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
@@ -441,7 +441,7 @@ TEST_F(SmallDrive, GoesWhenItsPeerGoes) {
 
 TEST_F(SmallDrive, AKilledProcessIsGoneForItsClient) {
     Drive drive(image(), kKey);
-    ASSERT_TRUE(drive.client().unlock(""));
+    ASSERT_TRUE(drive.client().unlock({}));
     ASSERT_EQ(kill(drive.pid(), SIGKILL), 0);
     const Result<Bytes> opened = drive.client().open(0, "one");
     ASSERT_FALSE(opened);
@@ -457,7 +457,7 @@ TEST(LargeDirectory, OpensFiveThousandFilesInNoTime) {
     test::write_bytes(scratch / "key", kKey);
     test::make_drive(scratch, tree, scratch / "image", scratch / "key", {.sector_size = 4096, .mke2fs_options = "-N 8000", .size_mib = 48});
     Drive drive(scratch / "image", kKey);
-    ASSERT_TRUE(drive.client().unlock(""));
+    ASSERT_TRUE(drive.client().unlock({}));
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; i < 5000; ++i)
         ASSERT_TRUE(read_whole(drive.client(), "many/file-" + std::to_string(i)) ==

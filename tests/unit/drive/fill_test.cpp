@@ -167,7 +167,7 @@ TEST_P(FilledDrive, IsReadBackByOthersAndByOurselves) {
     EXPECT_TRUE(test::read_bytes(scratch / "large") == files["a/b/large"]);
 
     Process drive(device, kKey, O_RDONLY);
-    const Result<Unlocked> unlocked = drive.client().unlock(id);
+    const Result<Unlocked> unlocked = drive.client().unlock({id});
     ASSERT_TRUE(unlocked) << unlocked.error().text();
     EXPECT_EQ(unlocked->notice, "");
     for (const auto& [path, content] : files)
@@ -197,7 +197,7 @@ TEST(Filling, KilledBeforeItsEndLeavesNothingThatOpens) {
     drive.end();
     Process again(device, kKey, O_RDONLY);
     std::string status;
-    const Result<Unlocked> unlocked = again.client().unlock("", &status);
+    const Result<Unlocked> unlocked = again.client().unlock({}, &status);
     ASSERT_FALSE(unlocked);
     EXPECT_EQ(status, "BitLockerVolumeNotFound") << unlocked.error().text();
 }

@@ -19,11 +19,15 @@ Message round_trip_to_drive(const Message& message) {
 }
 
 TEST(DriveProtocol, SetupUnlockAndFormatComeBackAsTheyWere) {
-    const drive::Setup setup = round_trip_to_drive(drive::Setup{96 * kMiB, 2 * kGiB, true});
+    const drive::Setup setup = round_trip_to_drive(drive::Setup{96 * kMiB, 2 * kGiB, true, true});
     EXPECT_EQ(setup.ring_size, 96 * kMiB);
     EXPECT_EQ(setup.unlock_memory, 2 * kGiB);
     EXPECT_TRUE(setup.allow_plain);
-    EXPECT_EQ(round_trip_to_drive(Unlock{"0a1b"}).volume_id, "0a1b");
+    EXPECT_TRUE(setup.strict_header_hash);
+    const Unlock unlock = round_trip_to_drive(Unlock{"0a1b", "0:1:AB", 3});
+    EXPECT_EQ(unlock.volume_id, "0a1b");
+    EXPECT_EQ(unlock.header_hash, "0:1:AB");
+    EXPECT_EQ(unlock.partition, 3U);
     const Format format = round_trip_to_drive(Format{1ULL << 40, "lyon", 77, 123, true});
     EXPECT_EQ(format.size, 1ULL << 40);
     EXPECT_EQ(format.label, "lyon");

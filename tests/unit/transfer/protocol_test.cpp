@@ -29,6 +29,9 @@ Task full_task() {
     task.manifest = "\\M.xml";
     task.manifest_hash = "0123";
     task.volume_id = "uuid";
+    task.header_hash = "0:1:AB";
+    task.partition = 4;
+    task.strict_header_hash = true;
     task.diagnostics_path = "logs/dir";
     task.is_verbose_log = true;
     task.backup_manifest = true;
@@ -56,6 +59,9 @@ TEST(TransferProtocol, ATaskComesBackAsItWas) {
     EXPECT_EQ(found.manifest, task.manifest);
     EXPECT_EQ(found.manifest_hash, task.manifest_hash);
     EXPECT_EQ(found.volume_id, task.volume_id);
+    EXPECT_EQ(found.header_hash, task.header_hash);
+    EXPECT_EQ(found.partition, task.partition);
+    EXPECT_TRUE(found.strict_header_hash);
     EXPECT_EQ(found.diagnostics_path, task.diagnostics_path);
     EXPECT_TRUE(found.is_verbose_log && found.backup_manifest && found.allow_plain && found.is_draining);
     EXPECT_EQ(found.directory, task.directory);

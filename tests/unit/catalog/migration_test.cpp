@@ -140,7 +140,8 @@ TEST_F(Migration, LeavesTheOldOneWholeWhenAStepFails) {
 }
 
 TEST_F(Migration, ACatalogOfVersionTwoIsBroughtUpToDateAsWell) {
-    fs::remove(path());
+    for (const char* suffix : {"", "-wal", "-shm"})
+        fs::remove(path() + suffix);
     {
         Result<Database> database = Database::open(path());
         ASSERT_TRUE(database->execute(text_of(fs::path(DRAY_TEST_DATA) / "catalog-version-2.sql").c_str()));

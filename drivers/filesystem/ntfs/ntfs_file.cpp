@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,7 @@ namespace {
 constexpr std::uint32_t kReparsePoint = 0x0400;
 constexpr std::uint32_t kEncrypted = 0x4000;
 /// Of the MFT record.
+constexpr std::size_t kRecordFlags = 22;
 constexpr std::uint16_t kIsDirectory = 0x0002;
 constexpr std::uint16_t kIsIndex = 0x0008;
 
@@ -72,8 +74,9 @@ Result<std::uint32_t> tag_of(NtfsVolume& volume, ntfs_inode& inode, MftReference
 }  // namespace
 
 Result<NtfsKind> kind_of(NtfsVolume& volume, ntfs_inode& inode, MftReference reference) {
-    const std::uint16_t kind = le16_to_cpu(inode.mrec->flags);
-    const std::uint32_t attributes = le32_to_cpu(inode.flags);
+    // Read as bytes: on disk they have bits that the library's enumerations do not know.
+    const auto kind = ntfs::load<std::uint16_t>(std::as_bytes(std::span(inode.mrec, 1)), kRecordFlags);
+    const auto attributes = ntfs::load<std::uint32_t>(std::as_bytes(std::span(&inode.flags, 1)), 0);
     const bool is_directory = (kind & kIsDirectory) != 0;
     if ((kind & kIsIndex) != 0)
         return fail(ErrorKind::Corrupt, "MFT record {} is neither a file nor a directory", number_of(reference));

@@ -73,7 +73,10 @@ std::size_t NtfsBytes::attribute(std::uint64_t number, std::uint32_t type) const
     while (at < start + 1024 && get<std::uint32_t>(at) != 0xffffffff) {
         if (get<std::uint32_t>(at) == type)
             return at;
-        at += get<std::uint32_t>(at + 4);
+        const auto length = get<std::uint32_t>(at + 4);
+        if (length == 0)
+            break;
+        at += length;
     }
     ADD_FAILURE() << "record " << number << " has no attribute " << type;
     return start;

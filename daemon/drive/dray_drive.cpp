@@ -170,7 +170,8 @@ Result<void> serve_reading(Peer& peer, const Unlock& unlock) {
 
     DRAY_TRY(peer.socket.send(encode(FromDrive(
         Unlocked{unlocked.identity.type, unlocked.identity.id, std::string((*filesystem)->type()),
-                 unlocked.partition_table, joined(*doubt, joined(unlocked.notice, (*filesystem)->notice())), (*volume)->size()}))));
+                 unlocked.partition_table, joined(*doubt, joined(unlocked.notice, (*filesystem)->notice())), (*volume)->size(),
+                 std::max((*volume)->sector_size(), (*device)->alignment())}))));
     return DriveServer(peer.socket, peer.ring.bytes(), filesystem->get(), nullptr).serve();
 }
 

@@ -237,6 +237,9 @@ Unlocked take_unlocked(WireReader& in) {
     unlocked.partition_table = in.text(kMaxWord);
     unlocked.notice = in.text(kMaxSentence);
     unlocked.size = in.u64();
+    unlocked.sector_size = in.u64();
+    if (unlocked.sector_size != 512 && unlocked.sector_size != 4096)
+        in.reject();
     return unlocked;
 }
 
@@ -292,6 +295,7 @@ std::vector<std::byte> encode(const FromDrive& message) {
                        put_text(out, unlocked.partition_table, kMaxWord);
                        put_text(out, unlocked.notice, kMaxSentence);
                        out.u64(unlocked.size);
+                       out.u64(unlocked.sector_size);
                    },
                    [&](const UnlockFailed& failed) {
                        put_tag(out, FromDriveTag::UnlockFailed);

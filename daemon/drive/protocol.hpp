@@ -127,6 +127,8 @@ struct Unlocked {
     std::string partition_table;
     std::string notice;
     Bytes size = 0;
+    /// The smallest read that device and encryption know: 512 or 4096.
+    Bytes sector_size = 512;
 };
 /// Unlocking or formatting failed; dray-drive ends. `status` is the word of azure-import-export.md 6.3.
 struct UnlockFailed {

@@ -151,6 +151,9 @@ Result<void> CopyLogWriter::blob(const LogBlob& entry) {
     text += fmt::format("    <Length>{}</Length>\n", blob.length);
     text += fmt::format("    <ImportDisposition Status=\"{}\">{}</ImportDisposition>\n",
                         to_string(entry.disposition), to_string(blob.disposition));
+    for (const LostRange& range : entry.lost)
+        text += fmt::format("    <!-- lost{}: Offset=\"{}\" Length=\"{}\" -->\n", range.is_exact ? "" : ", at most",
+                            range.offset, range.length);
     DRAY_TRY(sink_(text));
     DRAY_TRY(pieces(entry));
     // Nobody came as far as the side files of a blob that failed before.

@@ -67,6 +67,15 @@ std::string_view to_string(SideFileOutcome outcome);
 /// none of them may say that all is well.
 bool is_drive_failure(std::string_view status);
 
+/// Bytes of a file that could not be read. The format has no place for them: the logs say them in comments.
+struct LostRange {
+    Bytes offset = 0;
+    Bytes length = 0;
+    /// Each of them was tried by itself; else they lie in what could not be read as a whole.
+    bool is_exact = true;
+    bool operator==(const LostRange&) const = default;
+};
+
 /// One blob's line in a log.
 struct LogBlob {
     const ManifestBlob* blob = nullptr;
@@ -77,6 +86,7 @@ struct LogBlob {
     /// One per piece of the manifest. Empty means all Completed; all Cancelled where the outcome is
     /// neither Completed nor CompletedWithErrors; and none at all where the blob was Skipped.
     std::vector<PieceOutcome> pieces;
+    std::vector<LostRange> lost;
     /// Where the manifest names a file and nothing is said here: Cancelled if the outcome is neither Completed nor
     /// CompletedWithErrors, else left out.
     std::optional<SideFileOutcome> metadata;

@@ -44,6 +44,8 @@ struct BlobWork {
     std::unique_ptr<store::BlobWriter> writer;
     /// nullopt: not dealt with yet.
     std::vector<std::optional<format::PieceOutcome>> pieces;
+    /// Of the file, found out when all else is done.
+    std::vector<format::LostRange> lost;
     store::BlobProperties properties;
     store::BlobMetadata metadata;
     std::optional<format::SideFileOutcome> properties_outcome;

@@ -25,6 +25,8 @@ constexpr std::size_t kMaxPieces = 200'000;
 /// Pieces may be put of which the journal has not said so yet: at most so many come twice after a kill, beside those
 /// that are being put.
 constexpr std::uint64_t kMaxUnrecorded = 128;
+/// A disk that is broken all over is not searched for days; after so long only the pieces are named.
+constexpr Microseconds kSurveyTime = std::chrono::minutes(30);
 /// Blobs whose names are looked up ahead of their turn, and their pieces.
 constexpr std::size_t kMaxAwaited = 64;
 constexpr std::size_t kMaxPiecesAwaited = 20'000;
@@ -49,6 +51,8 @@ Import::Import(Parts parts)
       requests_(parts.requests),
       patience_(parts.patience),
       removal_limit_(parts.removal_limit),
+      sector_(parts.sector),
+      survey_time_(kSurveyTime),
       warn_(std::move(parts.warn)),
       checks_at_far_end_(parts.store.checks_at_far_end()),
       ring_(MemoryShare::of(parts.drive.ring().size(), checks_at_far_end_).ring, drive::kRingAlignment),

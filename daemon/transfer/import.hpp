@@ -27,6 +27,7 @@
 #include "daemon/transfer/piece_memory.hpp"
 #include "daemon/transfer/ring_allocator.hpp"
 #include "daemon/transfer/spool.hpp"
+#include "daemon/transfer/survey.hpp"
 
 namespace dray::transfer {
 
@@ -64,6 +65,8 @@ public:
         /// What the logs have no words for: why a file could not be opened.
         // NOLINTNEXTLINE(readability-redundant-member-init): whoever has nobody to tell leaves it out.
         std::function<void(const std::string&)> warn = {};
+        /// The smallest read that the drive knows.
+        Bytes sector = 512;
     };
 
     explicit Import(Parts parts);
@@ -132,6 +135,10 @@ private:
     void await_second_look(BlobWork& work);
     Result<void> look_again();
     Result<void> read_again(BlobWork& work);
+    /// Which bytes of its pieces cannot be read.
+    Result<void> find_lost(BlobWork& work);
+    Result<void> find_lost(const BlobWork& work, Survey& survey);
+    void tell_lost(const BlobWork& work);
 
     // Verifying: from the ring to what may be put.
     struct Hashing {
@@ -205,6 +212,13 @@ private:
     /// Blobs in hand of which something could not be read.
     std::set<std::uint64_t> unread_;
     bool is_looking_again_ = false;
+    Bytes sector_;
+    /// What is left of the drive's time for finding out which bytes are lost.
+    Microseconds survey_time_;
+    /// The one read of that kind that is waited for.
+    std::optional<std::uint64_t> survey_request_;
+    std::optional<Result<void>> survey_read_;
+    unsigned losses_told_ = 0;
     std::function<void(const std::string&)> warn_;
     unsigned warnings_ = 0;
     /// When dray-drive last said something, or was asked after a silence.

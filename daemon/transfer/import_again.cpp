@@ -2,12 +2,22 @@
 //
 // Read errors (rules.md 1). A disk that is pulled answers EIO before anybody says that it is gone. So what could not be
 // read is read a second time when all else of the drive has come (dray-drive then goes in steps of 4 KiB), and counts
-// as unreadable only when drayd has seen no removal for a while after that.
+// as unreadable only when drayd has seen no removal for a while after that. Then the bytes are looked for that are lost.
+#include <algorithm>
 #include <utility>
 
+#include "daemon/format/xml_text.hpp"
 #include "daemon/transfer/import.hpp"
 
 namespace dray::transfer {
+namespace {
+
+/// drayd's log names so many ranges; the error log has all of them.
+constexpr unsigned kMostLossesTold = 100;
+/// Of one blob: after these only its pieces are named.
+constexpr std::size_t kMostRanges = 4096;
+
+}  // namespace
 
 using format::BlobOutcome;
 using format::PieceOutcome;
@@ -51,12 +61,21 @@ Result<void> Import::look_again() {
         DRAY_TRY(pump());
     const std::set<std::uint64_t> failed = std::exchange(unread_, {});
     const bool is_stopped = !failed.empty() && control_.is_stopped_within(removal_limit_);
-    for (const std::uint64_t index : failed) {
-        const auto found = works_.find(index);
-        if (found == works_.end())
-            continue;
-        found->second->is_confirmed = !is_stopped;
-        settle(*found->second);
+    // Held, so that none of them is settled while the lost bytes of another are looked for.
+    std::vector<BlobWork*> held;
+    for (const std::uint64_t index : failed)
+        if (const auto found = works_.find(index); found != works_.end())
+            held.push_back(found->second.get());
+    for (BlobWork* work : held)
+        ++work->outstanding;
+    for (BlobWork* work : held) {
+        if (!is_stopped)
+            DRAY_TRY(find_lost(*work));
+        work->is_confirmed = !is_stopped && !control_.is_stopping();
+        if (work->is_confirmed && !fault_ && !is_gone_)
+            tell_lost(*work);
+        --work->outstanding;
+        settle(*work);
     }
     is_looking_again_ = false;
     return {};
@@ -93,6 +112,72 @@ Result<void> Import::read_again(BlobWork& work) {
     work.is_issued = true;
     settle(work);
     return {};
+}
+
+// Nothing of what is read here counts: a piece whose hash cannot be had is lost as a whole, and its bytes are looked for
+// only to be named.
+Result<void> Import::find_lost(BlobWork& work) {
+    work.lost.clear();
+    if (work.open_error) {
+        work.lost.push_back({0, work.blob.length, true});
+        return {};
+    }
+    for (std::size_t piece = 0; piece < work.pieces.size(); ++piece) {
+        if (work.pieces[piece] != PieceOutcome::IOFailed)
+            continue;
+        const Bytes begin = work.blob.pieces[piece].offset;
+        const Bytes end = std::min(begin + work.blob.pieces[piece].length, work.file_size.value_or(0));
+        std::vector<format::LostRange> lost;
+        if (work.lost.size() < kMostRanges) {
+            SurveyLimits limits;
+            limits.time = std::min(limits.time, survey_time_);
+            Survey survey({begin, end}, sector_, limits);
+            DRAY_TRY(find_lost(work, survey));
+            lost = survey.lost();
+        }
+        // All of it can be read in small parts by now, yet as a whole it could not, twice.
+        if (lost.empty())
+            lost.push_back({begin, end - begin, false});
+        work.lost.insert(work.lost.end(), lost.begin(), lost.end());
+    }
+    put_in_order(work.lost);
+    return {};
+}
+
+Result<void> Import::find_lost(const BlobWork& work, Survey& survey) {
+    std::optional<Bytes> extent;
+    while (may_read() && !(extent = ring_.take(kSurveyRead)))
+        DRAY_TRY(pump());
+    while (may_read()) {
+        const std::optional<Survey::Range> range = survey.next();
+        if (!range)
+            break;
+        const Microseconds start = clock_.since_boot();
+        survey_read_.reset();
+        survey_request_ = next_request_++;
+        ask(drive::Read{*survey_request_, work.file, range->begin, range->end - range->begin, *extent});
+        while (!survey_read_)
+            DRAY_TRY(pump());
+        is_gone_ = is_gone_ || (!*survey_read_ && survey_read_->error().kind() == ErrorKind::Gone);
+        const Microseconds time = clock_.since_boot() - start;
+        survey_time_ -= time;
+        survey.took(*range, survey_read_->has_value(), time);
+    }
+    survey_request_.reset();
+    if (extent)
+        ring_.give_back(*extent);
+    return {};
+}
+
+void Import::tell_lost(const BlobWork& work) {
+    for (const format::LostRange& range : work.lost) {
+        if (!warn_ || losses_told_ > kMostLossesTold)
+            return;
+        if (++losses_told_ > kMostLossesTold)
+            return warn_("more of the drive cannot be read; the error log names it");
+        warn_(fmt::format("{}: {}{} bytes from {} on cannot be read", format::shown(work.blob.file_path),
+                          range.is_exact ? "" : "up to ", range.length, range.offset));
+    }
 }
 
 Result<SideFileOutcome> Import::fetch_side_file_twice(const format::SideFile& file, std::vector<std::byte>& content) {

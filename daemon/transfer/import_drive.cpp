@@ -154,6 +154,10 @@ Result<void> Import::heard(const drive::Reply& reply) {
                     side_read_ = Result<void>();
                     return {};
                 }
+                if (survey_request_ == done.request) {
+                    survey_read_ = Result<void>();
+                    return {};
+                }
                 const std::optional<Part> part = take_part(done.request);
                 if (!part)
                     return lie();
@@ -165,6 +169,10 @@ Result<void> Import::heard(const drive::Reply& reply) {
                     if (side_read_)
                         return lie();
                     side_read_ = fail(drive::to_error(failed.failure));
+                    return {};
+                }
+                if (survey_request_ == failed.request) {
+                    survey_read_ = fail(drive::to_error(failed.failure));
                     return {};
                 }
                 const std::optional<Part> part = take_part(failed.request);

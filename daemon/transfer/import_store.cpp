@@ -212,6 +212,7 @@ BlobRecord Import::record_of(const BlobWork& work, BlobOutcome outcome, bool is_
     record.outcome = outcome;
     record.metadata = work.metadata_outcome;
     record.properties = work.properties_outcome;
+    record.lost = work.lost;
     const auto tell_pieces = [&] {
         for (const auto& piece : work.pieces)
             record.pieces.push_back(piece.value_or(PieceOutcome::Cancelled));

@@ -33,6 +33,11 @@ CREATE TABLE piece(idx INTEGER NOT NULL, piece INTEGER NOT NULL, sequence INTEGE
     PRIMARY KEY(idx, piece)) WITHOUT ROWID;
 )";
 
+/// Journals of before do not have it, and earlier programs do not look at it.
+constexpr const char* kLost =
+    "CREATE TABLE IF NOT EXISTS lost(idx INTEGER NOT NULL, begin INTEGER NOT NULL, length INTEGER NOT NULL, "
+    "exact INTEGER NOT NULL, PRIMARY KEY(idx, begin)) WITHOUT ROWID";
+
 /// Journals of the first version do not have it.
 constexpr const char* kUploads =
     "CREATE TABLE IF NOT EXISTS upload(id TEXT PRIMARY KEY, name TEXT NOT NULL, page INTEGER NOT NULL) WITHOUT ROWID";
@@ -186,6 +191,7 @@ Result<void> Journal::set_up(const JournalBinding& binding) {
     DRAY_LET(const int version, database_->version());
     return database_->transaction([&]() -> Result<void> {
         DRAY_TRY(database_->execute(kUploads));
+        DRAY_TRY(database_->execute(kLost));
         is_new_ = version == 0;
         if (is_new_) {
             DRAY_TRY(database_->execute(kSchema));
@@ -249,7 +255,23 @@ Result<std::optional<BlobRecord>> Journal::blob(std::uint64_t index) {
     record.metadata = optional_enum<format::SideFileOutcome>(find.number(4));
     record.properties = optional_enum<format::SideFileOutcome>(find.number(5));
     record.bytes_succeeded = find.unsigned_number(6);
+    if (record.outcome != format::BlobOutcome::Completed) {
+        DRAY_LET(record.lost, lost(index));
+    }
     return record;
+}
+
+Result<std::vector<format::LostRange>> Journal::lost(std::uint64_t index) {
+    DRAY_LET(Statement find,
+             database_->prepare("SELECT begin, length, exact FROM lost WHERE idx=?1 ORDER BY begin"));
+    find.bind(index);
+    std::vector<format::LostRange> ranges;
+    for (;;) {
+        DRAY_LET(const bool is_row, find.step());
+        if (!is_row)
+            return ranges;
+        ranges.push_back({find.unsigned_number(0), find.unsigned_number(1), find.flag(2)});
+    }
 }
 
 Result<std::vector<std::uint64_t>> Journal::pieces(std::uint64_t index) {
@@ -420,6 +442,18 @@ Result<void> Journal::commit(const std::vector<Entry>& batch) {
     return committed;
 }
 
+Result<void> Journal::write_lost(const BlobRecord& record) {
+    if (record.outcome == format::BlobOutcome::Completed)
+        return {};
+    DRAY_LET(Statement drop, database_->prepare("DELETE FROM lost WHERE idx=?1"));
+    DRAY_TRY(drop.bind(record.index).run());
+    for (const format::LostRange& range : record.lost) {
+        DRAY_LET(Statement put, database_->prepare("INSERT INTO lost(idx, begin, length, exact) VALUES(?1,?2,?3,?4)"));
+        DRAY_TRY(put.bind(record.index).bind(range.offset).bind(range.length).bind(range.is_exact).run());
+    }
+    return {};
+}
+
 Result<void> Journal::write(const Entry& entry) {
     switch (entry.kind) {
         case Entry::Kind::Piece: {
@@ -437,6 +471,7 @@ Result<void> Journal::write(const Entry& entry) {
             put.bind(static_cast<int>(record.disposition)).bind(record.name).bind(std::span<const std::byte>(pieces));
             put.bind(optional_number(record.metadata)).bind(optional_number(record.properties));
             DRAY_TRY(put.bind(record.bytes_succeeded).run());
+            DRAY_TRY(write_lost(record));
             // Its upload has become the blob. Others are thrown away, and until that is sure they stay listed.
             if (record.outcome == format::BlobOutcome::Completed &&
                 record.disposition != format::DispositionOutcome::Skipped) {

@@ -44,6 +44,7 @@ struct BlobRecord {
     std::string name;
     /// Empty: all Completed.
     std::vector<format::PieceOutcome> pieces;
+    std::vector<format::LostRange> lost{};
     std::optional<format::SideFileOutcome> metadata;
     std::optional<format::SideFileOutcome> properties;
     Bytes bytes_succeeded = 0;
@@ -149,6 +150,8 @@ private:
     void run(const std::stop_token& stop);
     Result<void> commit(const std::vector<Entry>& batch);
     Result<void> write(const Entry& entry);
+    Result<void> write_lost(const BlobRecord& record);
+    Result<std::vector<format::LostRange>> lost(std::uint64_t index);
 
     std::unique_ptr<Database> database_;
     const Clock& clock_;

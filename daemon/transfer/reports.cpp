@@ -96,6 +96,14 @@ std::string Summary::status() const {
 }
 
 std::string Summary::sentence() const {
+    std::string text = outcome_sentence();
+    if (files_with_losses > 0)
+        text += fmt::format("; {} bytes of {} {} cannot be read from the drive", bytes_lost, files_with_losses,
+                            files_with_losses == 1 ? "file" : "files");
+    return text;
+}
+
+std::string Summary::outcome_sentence() const {
     if (forbidden > 0 && forbidden == counters.blobs_total)
         return "the store forbids every blob of this drive; see to the rights of its containers";
     if (untouched > 0)
@@ -142,6 +150,10 @@ Result<Summary> Reports::write_logs(const Spool& spool, Journal& journal, const 
         entry.outcome = record.outcome;
         entry.disposition = record.disposition;
         entry.pieces = record.pieces;
+        entry.lost = record.lost;
+        for (const format::LostRange& range : record.lost)
+            summary.bytes_lost += range.length;
+        summary.files_with_losses += record.lost.empty() ? 0 : 1;
         entry.metadata = record.metadata;
         entry.properties = record.properties;
         DRAY_TRY(errors.blob(entry));

@@ -24,10 +24,16 @@ struct Summary {
     std::uint64_t untouched = 0;
     /// Blobs that the store forbids.
     std::uint64_t forbidden = 0;
+    /// What cannot be read from the drive.
+    Bytes bytes_lost = 0;
+    std::uint64_t files_with_losses = 0;
     /// Completed, CompletedWithWarnings or CompletedWithErrors; BlobRequestForbidden where that is so of every blob.
     std::string status() const;
     /// "3 of 120 blobs have errors; the error log names them", or "".
     std::string sentence() const;
+
+private:
+    std::string outcome_sentence() const;
 };
 
 class Reports {

@@ -171,7 +171,8 @@ private:
         {
             Import import({drive_, *store_, *journal_, around_.control, around_.progress, around_.clock,
                            task_.requests, kPatience, kRemovalLimit,
-                           [this](const std::string& sentence) { around_.engine.warn(sentence); }});
+                           [this](const std::string& sentence) { around_.engine.warn(sentence); },
+                           unlocked_.sector_size});
             end = import.run(*spool_);
         }
         if (!end)

@@ -26,6 +26,8 @@ public:
     Result<void> sync() override;
 
     bool is_direct() const { return alignment_ > 1; }
+    /// What of the medium is read at least, as far as it is known: 512 or 4096.
+    Bytes alignment() const { return is_direct() ? alignment_ : 512; }
 
 private:
     DeviceFile(FileDescriptor fd, Bytes size);

@@ -158,6 +158,11 @@ OpenResult<UnlockedVolume> unlock_volume(BlockDevice& device, const SecretBytes&
         return std::unexpected(header.error());
 
     const Result<PartitionTable> table = read_partition_table(device);
+    // A first sector that cannot be read was a header's, if the key opens the second one.
+    if (!table && table.error().kind() == ErrorKind::Internal && header)
+        if (OpenResult<UnlockedVolume> volume = unlock_luks(device, *header, key, policy);
+            volume || volume.error().error.kind() != ErrorKind::WrongKey)
+            return volume;
     if (!table && is_unreadable(table.error()))
         return refuse(table.error(), kDiskOperationFailed);
     const Result<Signature> signature = read_signature(device);

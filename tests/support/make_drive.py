@@ -175,10 +175,16 @@ def make_luks2(plain, image, key, sector_size=4096, memory=32768):
     """cryptsetup's LUKS2 around a plain image. Returns its identifier."""
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(image))) as work:
         size = os.path.getsize(plain)
+        return make_luks2(plain, image, key, sector_size, memory)[0]
+
+
+def make_luks2(plain, image, key, sector_size=4096, memory=32768):
+    """cryptsetup's LUKS2 around a plain image. Returns its identifier, and where its content begins."""
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(image))) as work:
         key_file = os.path.join(work, "key")
         pathlib.Path(key_file).write_bytes(key)
         with open(image, "wb") as out:
-            out.truncate(16 * MIB + size)
+            out.truncate(16 * MIB + os.path.getsize(plain))
         run("cryptsetup", "luksFormat", "-q", "--type", "luks2", "--cipher", "aes-xts-plain64", "--key-size", "512",
             "--sector-size", str(sector_size), "--pbkdf", "argon2id", "--pbkdf-memory", str(memory),
             "--pbkdf-parallel", "1", "--pbkdf-force-iterations", "4", "--key-file", key_file, image)
@@ -188,7 +194,7 @@ def make_luks2(plain, image, key, sector_size=4096, memory=32768):
         segment = json.loads(run("cryptsetup", "luksDump", "--dump-json-metadata", image))["segments"]["0"]
         assert segment["sector_size"] == sector_size
         encrypt(pathlib.Path(volume_key).read_bytes(), plain, image, int(segment["offset"]), sector_size)
-        return run("cryptsetup", "luksUUID", image).decode().strip()
+        return run("cryptsetup", "luksUUID", image).decode().strip(), int(segment["offset"])
 
 
 def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_name="DriveManifest.xml", size=None,
@@ -197,7 +203,7 @@ def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_nam
     system before it is encrypted, one a line. Returns the LUKS identifier."""
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(image))) as work:
         plain = os.path.join(work, "plain")
-        size = make_plain(source, plain, manifest, manifest_name, size, mke2fs_options)
+        make_plain(source, plain, manifest, manifest_name, size, mke2fs_options)
         if debugfs is not None:
             run("debugfs", "-w", "-f", "/dev/stdin", plain, input=debugfs.encode())
         return make_luks2(plain, image, key, sector_size, memory)

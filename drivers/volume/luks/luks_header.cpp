@@ -27,6 +27,8 @@ constexpr std::string_view kSecondaryMagic = "SKUL\xba\xbe"sv;
 constexpr std::size_t kBinaryHeader = 4096;
 constexpr Bytes kMinHeader = 16 * kKiB;
 constexpr Bytes kMaxHeader = 4 * kMiB;
+/// Bad places in a header, 4 KiB each; a disk may take seconds over each of them.
+constexpr unsigned kMostUnread = 16;
 
 std::uint64_t big_endian(std::span<const std::byte> bytes) {
     std::uint64_t value = 0;
@@ -131,7 +133,9 @@ OpenResult<std::optional<Copy>> find_second(BlockDevice& device) {
     for (Bytes offset = kMinHeader; offset <= kMaxHeader; offset *= 2) {
         if (offset + kBinaryHeader > device.size())
             break;
-        if (Result<void> read = device.read(offset, binary); !read)
+        if (Result<void> read = device.read(offset, binary); !read && read.error().kind() == ErrorKind::Internal)
+            continue;  // a bad place is none of the others'
+        else if (!read)
             return unreadable(std::move(read.error()));
         if (!begins_with(binary, kSecondaryMagic))
             continue;
@@ -180,9 +184,12 @@ OpenResult<LuksHeader> find_luks_header(BlockDevice& device) {
     if (device.size() < kBinaryHeader)
         return std::unexpected(std::move(first.error()));
     std::vector<std::byte> binary(kBinaryHeader);
-    if (Result<void> read = device.read(0, binary); !read)
+    // What cannot be read at the start may be there a second time.
+    if (Result<void> read = device.read(0, binary); !read && read.error().kind() == ErrorKind::Internal)
+        first = unreadable(std::move(read.error()));
+    else if (!read)
         return unreadable(std::move(read.error()));
-    if (begins_with(binary, kPrimaryMagic)) {
+    else if (begins_with(binary, kPrimaryMagic)) {
         const std::uint64_t version = big_endian(std::span(binary).subspan(6, 2));
         if (version == 1)
             return read_luks1(device, binary);
@@ -190,7 +197,8 @@ OpenResult<LuksHeader> find_luks_header(BlockDevice& device) {
             return refuse({ErrorKind::Unsupported, fmt::format("LUKS version {} is not known", version)},
                           kUnlockVolumeFailed);
         first = read_luks2(device, 0, binary);
-        if (!first && first.error().error.kind() != ErrorKind::Corrupt)
+        if (!first && first.error().error.kind() != ErrorKind::Corrupt &&
+            first.error().error.kind() != ErrorKind::Internal)
             return std::unexpected(std::move(first.error()));
     }
     DRAY_LET(const std::optional<Copy> second, find_second(device));
@@ -199,10 +207,28 @@ OpenResult<LuksHeader> find_luks_header(BlockDevice& device) {
     return header_of(first, second);
 }
 
-Result<FileDescriptor> copy_luks_header(BlockDevice& device, const LuksHeader& header) {
-    std::vector<std::byte> copy(static_cast<std::size_t>(header.length));
-    DRAY_TRY(device.read(0, copy));
-    return make_sealed_memfd("dray-header", copy);
+Result<HeaderCopy> copy_luks_header(BlockDevice& device, const LuksHeader& header) {
+    HeaderCopy copy;
+    std::vector<std::byte> bytes(static_cast<std::size_t>(header.length));
+    if (Result<void> whole = device.read(0, bytes); !whole) {
+        if (whole.error().kind() != ErrorKind::Internal)
+            return fail(std::move(whole.error()));
+        unsigned failures = 0;
+        for (std::size_t done = 0; done < bytes.size(); done += kBinaryHeader) {
+            const std::span<std::byte> part =
+                std::span(bytes).subspan(done, std::min(kBinaryHeader, bytes.size() - done));
+            Result<void> read = device.read(done, part);
+            if (read)
+                continue;
+            if (read.error().kind() != ErrorKind::Internal || ++failures > kMostUnread)
+                return fail(std::move(read.error()));
+            std::ranges::fill(part, std::byte{0});
+            if (!copy.unread)
+                copy.unread = std::move(read.error());
+        }
+    }
+    DRAY_LET(copy.memory, make_sealed_memfd("dray-header", bytes));
+    return copy;
 }
 
 }  // namespace dray::volume

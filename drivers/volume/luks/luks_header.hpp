@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "daemon/base/file_descriptor.hpp"
@@ -31,10 +32,16 @@ struct LuksHeader {
 
 /// NotFound: there is no LUKS header. Corrupt: there is one, but it makes no sense (BitLockerFailed) or the device
 /// ends within it (DiskOperationFailed). LimitReached: longer than kMaxHeaderCopy. Unsupported: an unknown
-/// version, or data elsewhere. Gone, Internal: as read.
+/// version, or data elsewhere. Gone: as read. Internal: neither copy can be read.
 OpenResult<LuksHeader> find_luks_header(BlockDevice& device);
 
-/// A sealed memfd with the header.
-Result<FileDescriptor> copy_luks_header(BlockDevice& device, const LuksHeader& header);
+struct HeaderCopy {
+    /// Sealed.
+    FileDescriptor memory;
+    /// The first of the places that could not be read and are zeros in the copy: of a copy of the header that is not
+    /// needed, of key slots that another key opens, or what is missing in the end.
+    std::optional<Error> unread;
+};
+Result<HeaderCopy> copy_luks_header(BlockDevice& device, const LuksHeader& header);
 
 }  // namespace dray::volume

@@ -22,14 +22,17 @@ const char* status_of(const Error& error) {
 OpenResult<LoadedLuks> load_luks(BlockDevice& device, const LuksHeader& header, Bytes unlock_memory) {
     if (Result<void> known = check_luks1_hash(header); !known)
         return refuse(std::move(known.error()), kUnlockVolumeFailed);
-    const Result<FileDescriptor> copy = copy_luks_header(device, header);
+    Result<HeaderCopy> copy = copy_luks_header(device, header);
     if (!copy)
         return refuse(copy.error(), kDiskOperationFailed);
-    Result<CryptDevice> crypt = open_crypt_header(copy->get());
+    Result<CryptDevice> crypt = open_crypt_header(copy->memory.get());
     if (!crypt)
         return refuse(std::move(crypt.error()), kUnlockVolumeFailed);
     const bool is_luks2 = header.version == 2;
-    if (crypt_load(crypt->get(), is_luks2 ? CRYPT_LUKS2 : CRYPT_LUKS1, nullptr) != 0)
+    const int loaded = crypt_load(crypt->get(), is_luks2 ? CRYPT_LUKS2 : CRYPT_LUKS1, nullptr);
+    if (loaded != 0 && copy->unread)
+        return refuse(Error(*std::move(copy->unread), "the LUKS header cannot be read"), kDiskOperationFailed);
+    if (loaded != 0)
         return refuse({ErrorKind::Corrupt, is_luks2 ? "both LUKS headers are damaged" : "the LUKS header is damaged"},
                       kFailed);
     LoadedLuks luks;
@@ -42,6 +45,7 @@ OpenResult<LoadedLuks> load_luks(BlockDevice& device, const LuksHeader& header, 
     luks.identity = {is_luks2 ? "luks2" : "luks1", uuid != nullptr ? tame(uuid) : ""};
     luks.segment = *segment;
     luks.device = *std::move(crypt);
+    luks.unread = std::move(copy->unread);
     return luks;
 }
 
@@ -53,6 +57,9 @@ OpenResult<SecretBytes> open_luks(const LoadedLuks& luks, const SecretBytes& key
                              reinterpret_cast<const char*>(key.data()), key.size());
     if (error >= 0 && length == volume.size())
         return volume;
+    if (error < 0 && luks.unread)
+        return refuse(Error(*luks.unread, "the key opens none of the key slots that can be read"),
+                      kDiskOperationFailed);
     if (error == -EPERM) {
         const bool ends_in_line_break = key.text().ends_with('\n') || key.text().ends_with('\r');
         return refuse({ErrorKind::WrongKey, std::string("the key does not unlock the volume") +

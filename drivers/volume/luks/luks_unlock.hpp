@@ -4,6 +4,7 @@
 // process of its own in the unlocking box.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "daemon/base/secret.hpp"
@@ -20,6 +21,8 @@ struct LoadedLuks {
     CryptDevice device;
     VolumeIdentity identity;
     LuksSegment segment;
+    /// A place in the header that could not be read, unless none is.
+    std::optional<Error> unread;
 };
 
 /// Everything that can be wrong with a header is told by kind, sentence and status: DiskOperationFailed for a
@@ -27,8 +30,8 @@ struct LoadedLuks {
 /// BitLockerProtectorNotFound without key slots, else BitLockerUnlockVolumeFailed.
 OpenResult<LoadedLuks> load_luks(BlockDevice& device, const LuksHeader& header, Bytes unlock_memory);
 
-/// The volume key. WrongKey, with status BitLockerKeyInvalid: none of the key slots opens. The bytes of
-/// `key` are used exactly.
+/// The volume key. WrongKey, with status BitLockerKeyInvalid: none of the key slots opens; Internal, with
+/// DiskOperationFailed, where not all of them could be read. The bytes of `key` are used exactly.
 OpenResult<SecretBytes> open_luks(const LoadedLuks& luks, const SecretBytes& key);
 
 }  // namespace dray::volume

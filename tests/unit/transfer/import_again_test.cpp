@@ -69,6 +69,27 @@ TEST_F(SecondLookTest, WhatFailsTwiceIsJournaledAndAllElseHasCome) {
     EXPECT_FALSE(has_uncommitted());
 }
 
+// In the journal, so that a log that is written by a later process has them, too.
+TEST_F(SecondLookTest, TheBytesThatAreLostAreFoundAndJournaled) {
+    using Lost = std::vector<format::LostRange>;
+    fill();
+    const Copied copied = copy([](FakeDrive& drive, transfer::Control&) {
+        drive.fail_at("bad-small", 700, ErrorKind::Internal);
+        drive.fail_at("bad-large", 2 * kMiB + 5, ErrorKind::Internal);
+        drive.fail_at("bad-large", 3 * kMiB + 512, ErrorKind::Internal);
+        drive.fail_at("bad-large", 3 * kMiB + 1024, ErrorKind::Internal);
+        // Unreadable as a whole, twice, and then readable in parts.
+        drive.fail_at_first("bad-streamed", 9 * kMiB, 2);
+    });
+    ASSERT_TRUE(copied.end) << copied.end.error().text();
+    EXPECT_EQ(copied.records.at("lab/bad-small")->lost, (Lost{{512, 488}}));
+    EXPECT_EQ(copied.records.at("lab/bad-large")->lost, (Lost{{2 * kMiB, 512}, {3 * kMiB + 512, 1024}}));
+    EXPECT_EQ(copied.records.at("lab/bad-streamed")->lost, (Lost{{0, 20 * kMiB, false}}));
+    EXPECT_TRUE(copied.records.at("lab/good")->lost.empty());
+    EXPECT_EQ(copied.counters.bytes_done, 28 * kMiB + 1000) << "no byte counts twice";
+    EXPECT_EQ(blobs().size(), 1U);
+}
+
 TEST_F(SecondLookTest, ARemovalWithinTheWhileAfterASecondFailureJournalsNothing) {
     fill();
     removal_limit_ = std::chrono::minutes(5);

@@ -4,8 +4,7 @@
 // bytes, seconds, seconds of CPU. tests/bench/drive_read makes the images, runs this in turn, and says the method.
 //   drive_read_bench ring IMAGE KEY FILE      through the real dray-drive and its ring, as dray-transfer asks
 //   drive_read_bench reader IMAGE KEY FILE    dray's own reader, in this process, over the same block device object
-//   drive_read_bench library IMAGE KEY FILE   the same device, and libext2fs' ext2fs_file_read
-#include <ext2fs/ext2fs.h>
+//   drive_read_bench library IMAGE KEY FILE   the same device, and libext2fs' ext2fs_file_read or libntfs-3g's ntfs_attr_pread
 #include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,17 +24,13 @@
 #include "daemon/base/memfd.hpp"
 #include "daemon/drive/client.hpp"
 #include "daemon/transfer/piece_memory.hpp"
-#include "drivers/filesystem/ext4/block_io.hpp"
 #include "drivers/filesystem/open_filesystem.hpp"
 #include "drivers/volume/device_file.hpp"
 #include "drivers/volume/unlock.hpp"
+#include "tests/bench/drive_read.hpp"
 
-namespace dray {
+namespace dray::bench {
 namespace {
-
-constexpr Bytes kRing = 96 * kMiB;
-/// Of the manifests that dray writes.
-constexpr Bytes kPiece = 4 * kMiB;
 
 double seconds_of(clockid_t clock) {
     timespec time{};
@@ -43,13 +38,8 @@ double seconds_of(clockid_t clock) {
     return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
-struct Figures {
-    Bytes bytes = 0;
-    double wall = 0;
-    double cpu = 0;
-};
+}  // namespace
 
-/// Wall time and the CPU time of this process and of `other` (0: there is none) while `work` runs.
 Result<Figures> measured(pid_t other, const std::function<Result<Bytes>()>& work) {
     clockid_t others = CLOCK_PROCESS_CPUTIME_ID;
     if (other != 0 && clock_getcpuclockid(other, &others) != 0)
@@ -62,6 +52,15 @@ Result<Figures> measured(pid_t other, const std::function<Result<Bytes>()>& work
     DRAY_LET(const Bytes bytes, work());
     return Figures{bytes, seconds_of(CLOCK_MONOTONIC) - before, cpu() - cpu_before};
 }
+
+std::span<std::byte> buffer() {
+    static auto* const memory = static_cast<std::byte*>(std::aligned_alloc(4096, kPiece));
+    return {memory, kPiece};
+}
+
+namespace {
+
+constexpr Bytes kRing = 96 * kMiB;
 
 Result<Bytes> read_through_ring(drive::Client& client, std::uint32_t file, Bytes size) {
     // The share that a directory store leaves to the ring: what has come is copied out of it at once.
@@ -114,6 +113,7 @@ struct Opened {
 
 Result<Opened> open_here(const std::string& image, const SecretBytes& key) {
     Opened opened;
+    DRAY_TRY(volume::warm_up_unlocking());
     DRAY_LET(FileDescriptor file, open_file(image, O_RDONLY));
     DRAY_LET(opened.device, volume::DeviceFile::open(std::move(file)));
     volume::UnlockPolicy policy;
@@ -123,11 +123,6 @@ Result<Opened> open_here(const std::string& image, const SecretBytes& key) {
         return fail(unlocked.error().error);
     DRAY_LET(opened.volume, volume::open_volume(*opened.device, *unlocked));
     return opened;
-}
-
-std::span<std::byte> buffer() {
-    static auto* const memory = static_cast<std::byte*>(std::aligned_alloc(4096, kPiece));
-    return {memory, kPiece};
 }
 
 Result<Figures> by_reader(const std::string& image, const SecretBytes& key, const std::string& name) {
@@ -144,31 +139,12 @@ Result<Figures> by_reader(const std::string& image, const SecretBytes& key, cons
     });
 }
 
-Result<Figures> by_ext2fs(volume::BlockDevice& volume, const std::string& name) {
-    fs::BlockIo io(volume);
-    ext2_filsys filesystem = nullptr;
-    if (ext2fs_open2(io.name(), nullptr, EXT2_FLAG_64BITS, 0, 0, fs::BlockIo::manager(), &filesystem) != 0)
-        return fail(ErrorKind::Corrupt, "libext2fs does not open the file system");
-    ext2_ino_t inode = 0;
-    ext2_file_t file = nullptr;
-    if (ext2fs_namei(filesystem, EXT2_ROOT_INO, EXT2_ROOT_INO, name.c_str(), &inode) != 0 ||
-        ext2fs_file_open(filesystem, inode, 0, &file) != 0)
-        return fail(ErrorKind::NotFound, "libext2fs does not open {}", name);
-    Result<Figures> figures = measured(0, [&]() -> Result<Bytes> {
-        Bytes bytes = 0;
-        for (unsigned count = 1; count > 0; bytes += count)
-            if (ext2fs_file_read(file, buffer().data(), kPiece, &count) != 0)
-                return fail(ErrorKind::Internal, "libext2fs cannot read");
-        return bytes;
-    });
-    (void)ext2fs_file_close(file);
-    (void)ext2fs_close_free(&filesystem);
-    return figures;
-}
-
 Result<Figures> by_library(const std::string& image, const SecretBytes& key, const std::string& name) {
     DRAY_LET(const Opened opened, open_here(image, key));
-    return by_ext2fs(*opened.volume, name);
+    auto reader = fs::open_filesystem(*opened.volume);
+    if (!reader)
+        return fail(reader.error().error);
+    return (*reader)->type() == "ntfs" ? read_with_libntfs(*opened.volume, name) : read_with_libext2fs(*opened.volume, name);
 }
 
 int run(const std::vector<std::string>& arguments) {
@@ -190,6 +166,6 @@ int run(const std::vector<std::string>& arguments) {
 }
 
 }  // namespace
-}  // namespace dray
+}  // namespace dray::bench
 
-int main(int argc, char** argv) { return dray::run({argv + 1, argv + argc}); }
+int main(int argc, char** argv) { return dray::bench::run({argv + 1, argv + argc}); }

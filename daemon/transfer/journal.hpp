@@ -44,7 +44,7 @@ struct BlobRecord {
     std::string name;
     /// Empty: all Completed.
     std::vector<format::PieceOutcome> pieces;
-    std::vector<format::LostRange> lost{};
+    std::vector<format::LostRange> lost;
     std::optional<format::SideFileOutcome> metadata;
     std::optional<format::SideFileOutcome> properties;
     Bytes bytes_succeeded = 0;

@@ -335,8 +335,9 @@ def encrypt(content, image, cipher="xts-128", sector_size=512, to_go=False, pass
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("content")
-    parser.add_argument("image")
+    parser.add_argument("content", nargs="?")
+    parser.add_argument("image", nargs="?")
+    parser.add_argument("--reserved", type=int, metavar="SIZE", help="print what a content of that size must leave free, and end")
     parser.add_argument("--cipher", choices=CIPHERS, default="xts-128")
     parser.add_argument("--sector-size", type=int, choices=(512, 4096), default=512)
     parser.add_argument("--to-go", action="store_true")
@@ -350,6 +351,10 @@ def main():
     parser.add_argument("--damaged", type=int, choices=(0, 1, 2), action="append", default=[])
     parser.add_argument("--seed", help="makes the same volume each time")
     options = parser.parse_args()
+    if options.reserved is not None:
+        for offset, size in reserved(options.reserved, options.sector_size, options.to_go):
+            print(offset, size)
+        return
     keys = encrypt(options.content, options.image, options.cipher, options.sector_size, options.to_go, options.password,
                    [True if key == "new" else key for key in options.recovery or []], options.bek is not None,
                    options.clear_key, options.foreign, options.state, options.encrypt_on_write, damaged=options.damaged,

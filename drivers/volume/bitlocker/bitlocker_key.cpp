@@ -100,6 +100,9 @@ std::string hint_about(const BitLockerKey& key) {
     if (digits + kDigits >= kAllDigits && digits <= kAllDigits + kDigits)
         return fmt::format("; if it is a recovery key, it has {} digits instead of {}", digits, kAllDigits);
     const std::string_view text = key.bytes.text();
+    // Debian 12's libcryptsetup derives other keys from them than Windows does.
+    if (std::ranges::any_of(text, [](char letter) { return (static_cast<unsigned char>(letter) & 0x80) != 0; }))
+        return "; passwords with letters beyond ASCII may fail here: use the recovery key";
     return text.ends_with('\n') || text.ends_with('\r') ? "; the key ends in a line break" : "";
 }
 

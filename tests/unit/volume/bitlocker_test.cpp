@@ -281,6 +281,24 @@ TEST_F(BitLocker, SaysWhatAKeyCannotOpenBeforeItDerivesAnything) {
     EXPECT_NE(refused.error().error.text().find("the start-up key file is for the protector"), std::string::npos);
 }
 
+TEST(BitLockerKey, HintsAtWhatAPasswordMayBe) {
+    const std::string digits(42, '1');
+    const std::pair<std::string, const char*> rows[] = {
+        {"secret", ""},
+        {"secret\n", "line break"},
+        {"Stra\xc3\x9f" "e", "beyond ASCII"},
+        {digits, "it has 42 digits"},
+        {digits.substr(1), ""},
+        {digits + "111111111111", "it has 54 digits"},
+        {digits + "1111111111111", ""},
+    };
+    for (const auto& [key, hint] : rows) {
+        const std::string said = hint_about(bitlocker_key_of(SecretBytes(key)));
+        EXPECT_NE(said.find(hint), std::string::npos) << said;
+        EXPECT_EQ(said.empty(), *hint == '\0') << said;
+    }
+}
+
 TEST(BitLockerKey, IsWhatItsFormSays) {
     struct Row {
         std::string key;

@@ -101,7 +101,7 @@ Result<Figures> by_ring(const std::string& image, const SecretBytes& key, const 
     const pid_t pid = child.pid;
     DRAY_LET(drive::Client client,
              drive::Client::connect(std::move(child.socket), {kRing, volume::UnlockPolicy().memory, true}));
-    DRAY_LET([[maybe_unused]] const drive::Unlocked unlocked, client.unlock(""));
+    DRAY_LET([[maybe_unused]] const drive::Unlocked unlocked, client.unlock({}));
     DRAY_LET(const Bytes size, client.open(0, name));
     return measured(pid, [&] { return read_through_ring(client, 0, size); });
 }

@@ -1,3 +1,6 @@
+-- The catalog of version 1 beside this one, as the step to version 2 left it. Never changed: what was written must stay
+-- readable (rules.md 23).
+PRAGMA foreign_keys=OFF;
 BEGIN TRANSACTION;
 CREATE TABLE clock(
     only_row INTEGER PRIMARY KEY CHECK(only_row=1), last_seen INTEGER NOT NULL, held_until INTEGER NOT NULL,

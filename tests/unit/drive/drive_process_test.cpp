@@ -303,7 +303,7 @@ TEST_F(SmallDrive, WhatIsNotLuksIsNamed) {
     const Row rows[] = {
         {"-FVE-FS-", 3, "BitLocker", "BitLockerUnlockVolumeFailed", false},
         {"NTFS    ", 3, "NTFS", "BitLockerNotActivated", false},
-        {"NTFS    ", 3, "NTFS", "VolumeNotNtfs", true},
+        {"NTFS    ", 3, "boot sector is damaged", "DiskOperationFailed", true},
         {"EXFAT   ", 3, "exFAT", "BitLockerNotActivated", false},
         {"XFSB", 0, "XFS", "VolumeNotNtfs", true},
         {"_BHRfS_M", 65600, "Btrfs", "VolumeNotNtfs", true},

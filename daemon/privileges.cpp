@@ -23,19 +23,19 @@
 #include "daemon/base/handle.hpp"
 #include "daemon/base/log.hpp"
 #include "daemon/confine/capabilities.hpp"
+#include "daemon/confine/users.hpp"
 
 namespace dray {
 namespace {
 
 using confine::capability_bit;
+using confine::find_user;
+using confine::kDriveUser;
 using confine::User;
+using confine::Users;
 
 constexpr const char* kUser = "dray";
 constexpr const char* kTransferUser = "dray-transfer";
-constexpr const char* kDriveUser = "dray-drive";
-// Below the ranges that systemd takes for its own purposes from 60001 and 61184 on, should one be free.
-constexpr uid_t kFirstUnusedUid = 60000;
-constexpr uid_t kLastUnusedUid = 65000;
 /// The state directory is dray's own: catalog, keys, journals, a folder per transfer.
 constexpr int kMaxDepth = 4;
 
@@ -43,36 +43,6 @@ using Directory = Handle<DIR, closedir>;
 
 /// To end children that run as others, and for them to become those.
 constexpr std::uint64_t kKept = capability_bit(CAP_KILL) | capability_bit(CAP_SETUID) | capability_bit(CAP_SETGID);
-
-std::optional<User> find_user(const char* name) {
-    const passwd* user = getpwnam(name);
-    if (user == nullptr || user->pw_uid == 0 || user->pw_gid == 0)
-        return std::nullopt;
-    return User{user->pw_uid, user->pw_gid};
-}
-
-/// Users by name, or instead of those that are missing unused uids, each once.
-class Users {
-public:
-    Result<User> find(const char* name) {
-        if (const std::optional<User> user = find_user(name))
-            return *user;
-        for (; next_ <= kLastUnusedUid; ++next_) {
-            if (getpwuid(next_) != nullptr || getgrgid(next_) != nullptr)
-                continue;
-            missing_ += fmt::format("{}{} (uid {} instead)", missing_.empty() ? "" : ", ", name, next_);
-            const uid_t uid = next_++;
-            return User{uid, uid};
-        }
-        return fail(ErrorKind::NotFound, "there is no user {} to run as, and no unused uid from {} to {}", name,
-                    kFirstUnusedUid, kLastUnusedUid);
-    }
-    const std::string& missing() const { return missing_; }
-
-private:
-    uid_t next_ = kFirstUnusedUid;
-    std::string missing_;
-};
 
 /// Files with a second name are passed over: it may be one outside the directory, put there to have root
 /// give it away.

@@ -8,8 +8,6 @@
 // have no Landlock.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -17,18 +15,9 @@
 #include <vector>
 
 #include "daemon/base/result.hpp"
+#include "daemon/confine/users.hpp"
 
 namespace dray::confine {
-
-struct User {
-    uid_t uid;
-    gid_t gid;
-};
-
-/// How a child is told as whom to run: the one argument it may have.
-std::string user_argument(User user);
-/// Without an argument nothing: the child stays who it is. InvalidArgument: it is something else.
-Result<std::optional<User>> read_user_argument(std::span<char* const> arguments);
 
 /// Becomes `user` in no other group, clears every capability set, makes the process undumpable, switches
 /// core dumps off and sets no_new_privs. Before anything is read that is not drayd's own.

@@ -5,15 +5,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 
 #include "daemon/confine/capabilities.hpp"
 #include "daemon/confine/confine.hpp"
 
 namespace dray::confine {
 namespace {
-
-constexpr std::string_view kUserArgument = "--user=";
 
 Result<void> become(User user) {
     if (setgroups(0, nullptr) != 0)
@@ -26,28 +23,6 @@ Result<void> become(User user) {
 }
 
 }  // namespace
-
-std::string user_argument(User user) { return fmt::format("{}{}:{}", kUserArgument, user.uid, user.gid); }
-
-Result<std::optional<User>> read_user_argument(std::span<char* const> arguments) {
-    if (arguments.size() <= 1)
-        return std::nullopt;
-    const std::string_view word = arguments[1];
-    const auto wrong = [&] { return fail(ErrorKind::InvalidArgument, "\"{}\" is no argument of this program", word); };
-    if (arguments.size() > 2 || !word.starts_with(kUserArgument))
-        return wrong();
-    const char* const end = word.data() + word.size();
-    User user{};
-    const auto uid = std::from_chars(word.data() + kUserArgument.size(), end, user.uid);
-    if (uid.ec != std::errc() || uid.ptr == end || *uid.ptr != ':')
-        return wrong();
-    const auto gid = std::from_chars(uid.ptr + 1, end, user.gid);
-    // -1 means "leave as it is" to the calls that take it.
-    if (gid.ec != std::errc() || gid.ptr != end || user.uid == 0 || user.gid == 0 ||
-        user.uid == static_cast<uid_t>(-1) || user.gid == static_cast<gid_t>(-1))
-        return wrong();
-    return user;
-}
 
 Result<void> drop_privileges(const std::optional<User>& user) {
     // Before the uid, with which the right to do so may go.

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "daemon/base/clock.hpp"
+#include "daemon/confine/users.hpp"
 
 namespace dray::drive {
 namespace {
@@ -47,7 +48,7 @@ std::vector<std::string> small_environment() {
 }
 
 /// Between fork and exec: only calls that are safe after a fork of a program with threads.
-[[noreturn]] void become(const char* path, char* const* environment, const std::array<int, 4>& fds,
+[[noreturn]] void become(const char* path, char* user, char* const* environment, const std::array<int, 4>& fds,
                          pid_t parent) {
     // It goes when the thread that started it goes; the check closes the gap before prctl.
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
@@ -66,7 +67,7 @@ std::vector<std::string> small_environment() {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
-    const std::array<char*, 2> arguments{const_cast<char*>("dray-drive"), nullptr};
+    const std::array<char*, 3> arguments{const_cast<char*>("dray-drive"), user, nullptr};
     execve(path, arguments.data(), environment);
     _exit(127);
 }
@@ -85,6 +86,11 @@ Result<Child> spawn(int device_fd, int key_fd) {
     for (std::string& variable : environment)
         pointers.push_back(variable.data());
     pointers.push_back(nullptr);
+    std::string user;
+    if (geteuid() == 0) {
+        DRAY_LET(const confine::User found, confine::Users().find(confine::kDriveUser));
+        user = confine::user_argument(found);
+    }
     const std::array<int, 4> fds{ends.second.fd(), device_fd, key_fd, null.get()};
     const pid_t parent = getpid();
 
@@ -93,7 +99,7 @@ Result<Child> spawn(int device_fd, int key_fd) {
     if (child.pid < 0)
         return fail_errno(errno, "cannot start {}", path);
     if (child.pid == 0)
-        become(path.c_str(), pointers.data(), fds, parent);
+        become(path.c_str(), user.empty() ? nullptr : user.data(), pointers.data(), fds, parent);
     child.socket = std::move(ends.first);
     return child;
 }

@@ -18,7 +18,8 @@
 namespace dray::drive {
 
 /// Starts dray-drive (found beside the running program, else in PATH order of /usr/libexec/dray) as a
-/// child with the given descriptors; for drayctl, which has no engine. The child dies with its peer.
+/// child with the given descriptors; for drayctl, which has no engine. The child dies with its peer. Started
+/// by root it becomes the user dray-drive, or an unused uid where there is none: nothing parses a drive as root.
 struct Child {
     pid_t pid = -1;
     MessageSocket socket;

@@ -58,7 +58,8 @@ class Drive:
             os.rename(self.plain, self.image)
             self.plain = self.image
         else:
-            _, self.offset = make_drive.make_luks2(self.plain, self.image, self.key.read_bytes(), sector_size)
+            make_drive.make_luks2(self.plain, self.image, self.key.read_bytes(), sector_size)
+            self.offset = int(make_drive.luks2_segment(self.image)["offset"])
 
     def _debugfs(self, request):
         return make_drive.run("debugfs", "-R", request, self.plain).decode()

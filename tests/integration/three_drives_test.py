@@ -13,10 +13,11 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import bitlocker  # noqa: E402
 import make_drive  # noqa: E402
 from lab import MIB, Lab, make_tree, random_files, seed  # noqa: E402
 
-# Made on Windows or from what was; they lie beside the clone or are not there.
+# Made by other programs; they lie beside the clone or are not there.
 IMAGES = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "data" / "bitlk"
 IMAGE, PASSWORD = "selfmade-ntfs-aes-xts-256.img.xz", b"anaconda"
 
@@ -37,7 +38,7 @@ def decrypted(image, password, mount):
 
 
 class ThreeDrives(unittest.TestCase):
-    def bitlocker_from_the_images(self, lab):
+    def bitlocker_from_the_images(self, lab, _):
         """The image with a manifest written into it by other programs. Returns the drive and what must arrive."""
         image = lab.shelf / "BITLOCKER.img"
         with lzma.open(IMAGES / IMAGE) as packed, open(image, "wb") as out:
@@ -64,6 +65,19 @@ class ThreeDrives(unittest.TestCase):
         lab.key_file("BITLOCKER", PASSWORD)
         return self.drive("BITLOCKER", manifest), expected
 
+    def bitlocker_of_our_own(self, lab, rng):
+        source = make_tree(lab.root / "ntfs-files", {"Grundriß.dwg": rng.randbytes(7 * MIB + 3), "empty": b"",
+                                                     **random_files(rng, 40, 30_000, "Fotos/2026/f")})
+        manifest, expected = make_drive.manifest_of(source, "BITLOCKER", "windows")
+        plain = lab.root / "ntfs"
+        make_drive.make_ntfs(source, plain, manifest, size=96 * MIB)
+        content = plain.read_bytes()
+        for at, size in bitlocker.reserved(len(content)):
+            self.assertFalse(any(content[at : at + size]), "the NTFS uses what BitLocker needs")
+        keys = bitlocker.encrypt(plain, lab.shelf / "BITLOCKER.img", "xts-256", recovery=True, rng=rng)
+        lab.key_file("BITLOCKER", keys.recovery[0].encode())
+        return {**self.drive("BITLOCKER", manifest), "volume-id": keys.identifier}, expected
+
     def drive(self, serial, manifest):
         return {"serial": serial, "manifest": "\\DriveManifest.xml", "manifest-hash": hashlib.md5(manifest).hexdigest()}
 
@@ -83,15 +97,19 @@ class ThreeDrives(unittest.TestCase):
         return self.drive("STICK", manifest), expected
 
     def test_three_drives_arrive_side_by_side(self):
+        self.arrive_side_by_side(self.bitlocker_of_our_own)
+
+    def test_three_drives_arrive_side_by_side_with_a_given_image(self):
+        if not IMAGES.is_dir():
+            self.skipTest("the given images are not beside this clone")
+        if not shutil.which("dislocker-fuse") or not os.path.exists("/dev/fuse"):
+            self.skipTest("dislocker or /dev/fuse is missing: nothing can be written into the images")
+        self.arrive_side_by_side(self.bitlocker_from_the_images)
+
+    def arrive_side_by_side(self, windows):
         rng = seed()
         with Lab(extra="drives: {allow-plain: true}\n") as lab:
-            if IMAGES.is_dir() and shutil.which("dislocker-fuse") and os.path.exists("/dev/fuse"):
-                windows = self.bitlocker_from_the_images(lab)
-            else:
-                print("the images of other programs are not beside this clone: a BitLocker volume of the tests' own instead",
-                      flush=True)
-                windows = self.bitlocker_of_our_own(lab, rng)
-            drives = [self.luks(lab, rng), windows, self.exfat(lab, rng)]
+            drives = [self.luks(lab, rng), windows(lab, rng), self.exfat(lab, rng)]
             serials = [drive["serial"] for drive, _ in drives]
             lab.start()
             lab.create("three", [drive for drive, _ in drives])

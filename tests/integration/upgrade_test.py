@@ -19,7 +19,7 @@ MASTER_KEY = b"dray test master key, 32 bytes!!"
 # The latest date in the dump.
 DUMPED = 1795549845331062
 TIMES = {"job": ("created", "shipped", "completed", "expires"), "drive": ("started", "finished", "overdue")}
-KNOWN_VERSION = 2
+KNOWN_VERSION = 3
 
 
 def give_to_drayd(path):
@@ -108,7 +108,7 @@ class Upgrade(unittest.TestCase):
             before = content(catalog)
             status, said = run_to_its_end(lab)
             self.assertEqual(status, 78, said)
-            self.assertIn("was written by a newer dray (version 99, this one knows 2); install that one", said)
+            self.assertIn(f"was written by a newer dray (version 99, this one knows {KNOWN_VERSION}); install that one", said)
             self.assertEqual(content(catalog), before)
             self.assertEqual([p.name for p in lab.state.glob("*.version-*")], [])
 

@@ -171,15 +171,13 @@ def put_into_partition(volume, disk, script, number, sector_size=512, writer="sf
             out.write(piece)
 
 
+def luks2_segment(image):
+    """What the header says of where the content lies: its offset in bytes (as text) and its sector size."""
+    return json.loads(run("cryptsetup", "luksDump", "--dump-json-metadata", image))["segments"]["0"]
+
+
 def make_luks2(plain, image, key, sector_size=4096, memory=32768):
     """cryptsetup's LUKS2 around a plain image. Returns its identifier."""
-    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(image))) as work:
-        size = os.path.getsize(plain)
-        return make_luks2(plain, image, key, sector_size, memory)[0]
-
-
-def make_luks2(plain, image, key, sector_size=4096, memory=32768):
-    """cryptsetup's LUKS2 around a plain image. Returns its identifier, and where its content begins."""
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(image))) as work:
         key_file = os.path.join(work, "key")
         pathlib.Path(key_file).write_bytes(key)
@@ -191,10 +189,10 @@ def make_luks2(plain, image, key, sector_size=4096, memory=32768):
         volume_key = os.path.join(work, "volume-key")
         run("cryptsetup", "luksDump", "-q", "--dump-volume-key", "--volume-key-file", volume_key, "--key-file",
             key_file, image)
-        segment = json.loads(run("cryptsetup", "luksDump", "--dump-json-metadata", image))["segments"]["0"]
+        segment = luks2_segment(image)
         assert segment["sector_size"] == sector_size
         encrypt(pathlib.Path(volume_key).read_bytes(), plain, image, int(segment["offset"]), sector_size)
-        return run("cryptsetup", "luksUUID", image).decode().strip(), int(segment["offset"])
+        return run("cryptsetup", "luksUUID", image).decode().strip()
 
 
 def make_drive(source, image, key, sector_size=4096, manifest=None, manifest_name="DriveManifest.xml", size=None,

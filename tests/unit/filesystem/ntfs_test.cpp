@@ -393,7 +393,7 @@ TEST(Ntfs, TheGivenImagesHaveTheGivenDigests) {
     const std::string shared = DRAY_SHARED "/data/bitlk/";
     std::ifstream list(shared + "selfmade-ntfs.sha256");
     if (!list)
-        GTEST_SKIP() << "there are no images beside this clone";
+        GTEST_SKIP() << "the given images are not beside this clone";
     if (std::system("command -v dislocker-file >/dev/null") != 0)
         GTEST_SKIP() << "dislocker is not installed";
     std::map<std::string, std::string> digests;

@@ -24,7 +24,8 @@ struct Figures {
     double cpu = 0;
 };
 
-/// Wall time and the CPU time of this process and of `other` (0: there is none) while `work` runs.
+/// Wall time and the CPU time of this process and of `other` (0: there is none) while `work` runs for the second time.
+/// The first time nobody looks: in the middle of a drive, all memory that it goes through has been used before.
 Result<Figures> measured(pid_t other, const std::function<Result<Bytes>()>& work);
 
 /// kPiece bytes.

@@ -44,6 +44,7 @@ Result<Figures> measured(pid_t other, const std::function<Result<Bytes>()>& work
     clockid_t others = CLOCK_PROCESS_CPUTIME_ID;
     if (other != 0 && clock_getcpuclockid(other, &others) != 0)
         return fail(ErrorKind::Internal, "no clock of dray-drive");
+    DRAY_TRY(work());
     const auto cpu = [&] {
         return seconds_of(CLOCK_PROCESS_CPUTIME_ID) + (other != 0 ? seconds_of(others) : 0);
     };

@@ -17,6 +17,8 @@ Result<Figures> read_with_libext2fs(volume::BlockDevice& volume, const std::stri
         ext2fs_file_open(filesystem, inode, 0, &file) != 0)
         return fail(ErrorKind::NotFound, "libext2fs does not open {}", name);
     Result<Figures> figures = measured(0, [&]() -> Result<Bytes> {
+        if (ext2fs_file_lseek(file, 0, EXT2_SEEK_SET, nullptr) != 0)
+            return fail(ErrorKind::Internal, "libext2fs cannot go to the beginning");
         Bytes bytes = 0;
         for (unsigned count = 1; count > 0; bytes += count)
             if (ext2fs_file_read(file, buffer().data(), kPiece, &count) != 0)

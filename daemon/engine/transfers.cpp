@@ -55,6 +55,8 @@ std::string signature_of(const transfer::Unlocked& unlocked) {
         return unlocked.partition_table;
     if (unlocked.volume_type.starts_with("luks"))
         return "crypto_LUKS";
+    if (unlocked.volume_type == "bitlocker")
+        return "BitLocker";
     return unlocked.volume_type == "plain" ? unlocked.filesystem : unlocked.volume_type;
 }
 

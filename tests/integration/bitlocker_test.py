@@ -80,7 +80,7 @@ class BitLocker(unittest.TestCase):
                 ("cbc-128-diffuser", 512, False), ("cbc-256-diffuser", 512, False), ("xts-128", 512, True))):
             with self.subTest(cipher=cipher, sector=sector, to_go=to_go):
                 drive = site.bitlocker(f"CIPHER{number}", key="start-up key", cipher=cipher, sector_size=sector, to_go=to_go)
-                self.arrives(lab, site, drive, "bitlocker")
+                self.arrives(lab, site, drive, "BitLocker")
 
     def test_every_kind_of_key_opens_a_drive_that_has_all_of_them(self):
         lab, site = self.lab()
@@ -91,7 +91,7 @@ class BitLocker(unittest.TestCase):
                 drive = site.bitlocker(f"KEY{number}", key=kind, **every)
                 if form:
                     lab.key_file(f"KEY{number}", form.encode())
-                self.arrives(lab, site, drive, "bitlocker")
+                self.arrives(lab, site, drive, "BitLocker")
         start_up_key = next(iter(site.keys.start_up_keys.values()))
         self.assertIn(0, start_up_key, "a key file without a NUL byte proves nothing")
 
@@ -109,9 +109,9 @@ class BitLocker(unittest.TestCase):
 
     def test_damaged_metadata_falls_back_to_the_next_copy_and_says_so(self):
         lab, site = self.lab()
-        self.arrives(lab, site, site.bitlocker("FIRST", key="start-up key", damaged=(0,)), "bitlocker")
+        self.arrives(lab, site, site.bitlocker("FIRST", key="start-up key", damaged=(0,)), "BitLocker")
         self.assertIn("the first copy of BitLocker's metadata is damaged; the second one was used", lab.log())
-        self.arrives(lab, site, site.bitlocker("SECOND", key="start-up key", damaged=(0, 1)), "bitlocker")
+        self.arrives(lab, site, site.bitlocker("SECOND", key="start-up key", damaged=(0, 1)), "BitLocker")
         self.assertIn("the first two copies of BitLocker's metadata are damaged; the third one was used", lab.log())
 
     def test_drives_that_cannot_be_opened_have_each_word_of_6_3(self):

@@ -68,8 +68,9 @@ OpenResult<CryptDevice> load(int memory) {
 }
 
 std::unexpected<OpenError> refusal(int error, const BitLockerKey& key) {
-    // A password that is no UTF-8 is EINVAL: it cannot be brought into the form that Windows derives keys from.
-    if (error == -EPERM || (error == -EINVAL && key.kind == BitLockerKeyKind::Password))
+    // EINVAL is a password that is no UTF-8, which cannot be brought into the form that Windows derives keys from, and what
+    // libcryptsetup 2.6 says where a recovery key opens nothing. Damage it would have found in load().
+    if (error == -EPERM || error == -EINVAL)
         return wrong_key("the key does not unlock the volume" + hint_about(key));
     if (error == -ENOMEM)
         return refuse({ErrorKind::LimitReached, "there is not enough memory to derive the key"}, kUnlockVolumeFailed);

@@ -7,11 +7,6 @@
 namespace dray::volume {
 namespace {
 
-// Within a sector each word needs the one before the last, so that only several sectors side by side fill the processor.
-constexpr std::size_t kLanes = 8;
-// NOLINTNEXTLINE(modernize-use-using): the attribute belongs to the typedef
-typedef std::uint32_t Lanes __attribute__((vector_size(kLanes * sizeof(std::uint32_t)), may_alias, aligned(4)));
-
 template <int bits, typename Word>
 void turn(Word& word) {
     if constexpr (bits != 0)
@@ -61,34 +56,36 @@ void take_off_key(std::span<std::byte> sector, std::span<const std::byte> key) {
 
 }  // namespace
 
-Elephant::Elephant(std::size_t sector_size) : sector_size_(sector_size), words_(kLanes * sector_size) {}
+Elephant::Elephant(std::size_t sector_size)
+    : sector_size_(sector_size), side_by_side_(sector_size / sizeof(std::uint32_t)), words_(sector_size / sizeof(std::uint32_t)) {}
 
 void Elephant::undo_side_by_side(std::byte* sectors) {
-    const std::size_t count = sector_size_ / sizeof(std::uint32_t);
+    const std::size_t count = side_by_side_.size();
     // A vector has its lanes' words one after the other.
+    auto* const bytes = reinterpret_cast<std::byte*>(side_by_side_.data());
     for (std::size_t lane = 0; lane < kLanes; ++lane)
         for (std::size_t i = 0; i < count; ++i)
-            std::memcpy(words_.data() + (i * kLanes + lane) * 4, sectors + lane * sector_size_ + i * 4, 4);
-    auto* words = reinterpret_cast<Lanes*>(words_.data());
-    undo_b(words, count);
-    undo_a(words, count);
+            std::memcpy(bytes + (i * kLanes + lane) * 4, sectors + lane * sector_size_ + i * 4, 4);
+    undo_b(side_by_side_.data(), count);
+    undo_a(side_by_side_.data(), count);
     for (std::size_t lane = 0; lane < kLanes; ++lane)
         for (std::size_t i = 0; i < count; ++i)
-            std::memcpy(sectors + lane * sector_size_ + i * 4, words_.data() + (i * kLanes + lane) * 4, 4);
+            std::memcpy(sectors + lane * sector_size_ + i * 4, bytes + (i * kLanes + lane) * 4, 4);
+}
+
+void Elephant::undo_one(std::byte* sector) {
+    std::memcpy(words_.data(), sector, sector_size_);
+    undo_b(words_.data(), words_.size());
+    undo_a(words_.data(), words_.size());
+    std::memcpy(sector, words_.data(), sector_size_);
 }
 
 void Elephant::undo(std::span<std::byte> content, std::span<const std::byte> keys) {
-    // NOLINTNEXTLINE(modernize-use-using): the attribute belongs to the typedef
-    typedef std::uint32_t Single __attribute__((may_alias, aligned(1)));
-    const std::size_t count = sector_size_ / sizeof(std::uint32_t);
     std::size_t done = 0;
     for (; content.size() - done >= kLanes * sector_size_; done += kLanes * sector_size_)
         undo_side_by_side(content.data() + done);
-    for (; content.size() - done >= sector_size_; done += sector_size_) {
-        auto* words = reinterpret_cast<Single*>(content.data() + done);
-        undo_b(words, count);
-        undo_a(words, count);
-    }
+    for (; content.size() - done >= sector_size_; done += sector_size_)
+        undo_one(content.data() + done);
     for (std::size_t sector = 0; sector * sector_size_ < content.size(); ++sector)
         take_off_key(content.subspan(sector * sector_size_, sector_size_), keys.subspan(sector * kSectorKey, kSectorKey));
 }

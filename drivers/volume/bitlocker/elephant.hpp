@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -21,11 +22,19 @@ public:
     void undo(std::span<std::byte> content, std::span<const std::byte> keys);
 
 private:
+    // Within a sector each word needs the one before the last, so that only several sectors side by side fill the processor.
+    static constexpr std::size_t kLanes = 8;
+    // NOLINTNEXTLINE(modernize-use-using): the attribute belongs to the typedef
+    typedef std::uint32_t Lanes __attribute__((vector_size(kLanes * sizeof(std::uint32_t))));
+
     void undo_side_by_side(std::byte* sectors);
+    void undo_one(std::byte* sector);
 
     std::size_t sector_size_;
     /// Of kLanes sectors, word by word.
-    std::vector<std::byte> words_;
+    std::vector<Lanes> side_by_side_;
+    /// Of one sector.
+    std::vector<std::uint32_t> words_;
 };
 
 }  // namespace dray::volume

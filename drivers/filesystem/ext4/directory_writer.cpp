@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <string>
 #include <utility>
 
 #include "drivers/filesystem/ext4/ext4_format.hpp"
@@ -16,6 +17,8 @@ constexpr std::uint32_t kMostGrowth = 64;
 /// Where less is free, it grows by single blocks.
 constexpr std::uint64_t kPlenty = 4096;
 constexpr std::size_t kFirstSlots = 1024;
+/// What of an entry stands before its name.
+constexpr std::size_t kEntryHead = 8;
 
 std::size_t length_of(std::string_view name) {
     return ext2fs_dir_rec_len(static_cast<std::uint8_t>(name.size()), 0);
@@ -130,15 +133,66 @@ Result<DirectoryEnd> DirectoryWriter::begin(ext2_ino_t inode, ext2_ino_t parent,
     return directory;
 }
 
-Result<bool> DirectoryWriter::contains(const DirectoryEnd& directory, std::string_view name) {
+/// The names of the block that was read last; whether there is any.
+Result<bool> DirectoryWriter::take_names(ext2_ino_t directory, NameHashes& names) const {
+    bool is_used = false;
+    for (std::size_t offset = 0; offset < kEntriesEnd;) {
+        const ext2_dir_entry& entry = *reinterpret_cast<const ext2_dir_entry*>(block_.data() + offset);
+        const std::size_t name_length = entry.name_len & 0xff;
+        if (entry.rec_len < kEntryHead + (entry.inode != 0 ? name_length : 0) || entry.rec_len % 4 != 0 ||
+            entry.rec_len > kEntriesEnd - offset)
+            return fail(ErrorKind::Internal, "a directory is not as it was written");
+        const std::string_view name(entry.name, name_length);
+        if (entry.inode != 0) {
+            is_used = true;
+            if (name != "." && name != "..")
+                names.insert(NameHashes::hash(directory, name));
+        }
+        offset += entry.rec_len;
+    }
+    return is_used;
+}
+
+Result<DirectoryEnd> DirectoryWriter::open(ext2_ino_t inode, NameHashes& names) {
+    DRAY_LET(DirectoryEnd directory, find_end(inode));
+    std::uint32_t last_used = 0;
+    for (std::uint32_t logical = 0; logical < directory.blocks; ++logical) {
+        DRAY_TRY(go_to(directory, logical));
+        DRAY_LET(const bool is_used, take_names(inode, names));
+        if (is_used)
+            last_used = logical;
+    }
+    // Behind it lies what the directory has grown by in advance.
+    DRAY_TRY(go_to(directory, last_used));
+    return directory;
+}
+
+Result<ext2_ino_t> DirectoryWriter::find(const DirectoryEnd& directory, std::string_view name) {
     ext2_ino_t found = 0;
     const errcode_t error = ext2fs_lookup(fs_, directory.inode, name.data(),
                                           static_cast<int>(name.size()), nullptr, &found);
     if (error == EXT2_ET_FILE_NOT_FOUND)
-        return false;
+        return fail(ErrorKind::NotFound, "it does not exist");
     if (error != 0)
         return fail(io_.error_of(error, "a directory cannot be searched", ErrorKind::Internal));
-    return true;
+    return found;
+}
+
+Result<bool> DirectoryWriter::contains(const DirectoryEnd& directory, std::string_view name) {
+    const Result<ext2_ino_t> found = find(directory, name);
+    if (!found && found.error().kind() != ErrorKind::NotFound)
+        return fail(Error(found.error()));
+    return found.has_value();
+}
+
+Result<void> DirectoryWriter::remove(DirectoryEnd& directory, std::string_view name, ext2_ino_t inode) {
+    const errcode_t error = ext2fs_unlink(fs_, directory.inode, std::string(name).c_str(), inode, 0);
+    if (error == EXT2_ET_DIR_NO_SPACE)
+        return fail(ErrorKind::NotFound, "it does not exist");
+    if (error != 0)
+        return fail(io_.error_of(error, "an entry cannot be taken out of its directory", ErrorKind::Internal));
+    // It may have been the last one of the block that is being filled.
+    return go_to(directory, directory.logical);
 }
 
 Result<bool> DirectoryWriter::has_room(const DirectoryEnd& directory, std::string_view name) {

@@ -47,13 +47,23 @@ public:
     /// Both must outlive it.
     DirectoryWriter(ext2_filsys fs, BlockIo& io) : fs_(fs), io_(io) {}
 
-    /// The end of a directory that exists already.
+    /// The end of a directory that is new: in its first block.
     Result<DirectoryEnd> find_end(ext2_ino_t directory);
+
+    /// The end of a directory that was filled before; its names are added to `names`. Internal: it is not as it was
+    /// written.
+    Result<DirectoryEnd> open(ext2_ino_t directory, NameHashes& names);
 
     /// Writes the first block, at `block`, of a new directory.
     Result<DirectoryEnd> begin(ext2_ino_t directory, ext2_ino_t parent, blk64_t block);
 
     Result<bool> contains(const DirectoryEnd& directory, std::string_view name);
+
+    /// NotFound: there is no such name.
+    Result<ext2_ino_t> find(const DirectoryEnd& directory, std::string_view name);
+
+    /// Takes the entry of this name out. NotFound: there is none.
+    Result<void> remove(DirectoryEnd& directory, std::string_view name, ext2_ino_t inode);
 
     /// Makes room for an entry of this name; new blocks are looked for from `goal`, which moves on.
     /// NoSpace: there are none. Nothing but the directory's size has changed afterwards.
@@ -67,6 +77,7 @@ private:
     Result<void> store(const DirectoryEnd& directory);
     Result<bool> has_room(const DirectoryEnd& directory, std::string_view name);
     Result<void> go_to(DirectoryEnd& directory, std::uint32_t logical);
+    Result<bool> take_names(ext2_ino_t directory, NameHashes& names) const;
     Result<void> grow(DirectoryEnd& directory, blk64_t& goal);
 
     ext2_filsys fs_;

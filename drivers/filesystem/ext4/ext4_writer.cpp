@@ -14,7 +14,6 @@ namespace {
 using ExtentHandle = Handle<ext2_extent_handle, ext2fs_extent_free>;
 
 constexpr std::size_t kLongestName = 255;
-constexpr std::string_view kLostAndFound = "lost+found";
 /// A file's blocks are numbered with 32 bits.
 constexpr Bytes kLargestFile = (Bytes{1} << 32) * kExt4Block - kExt4Block;
 /// Kept free of content: a directory's growth, and the nodes of a small file's extents.
@@ -100,6 +99,10 @@ bool NewFile::is_touched(Bytes begin, Bytes end) const {
     return next != written_.begin() && std::prev(next)->second > begin;
 }
 
+Bytes NewFile::begun() const {
+    return written_.empty() || written_.begin()->first != 0 ? 0 : written_.begin()->second;
+}
+
 void NewFile::mark(Bytes begin, Bytes end) {
     auto next = written_.upper_bound(begin);
     if (next != written_.begin() && std::prev(next)->second >= begin) {
@@ -139,19 +142,19 @@ Result<Ext4Writer::Place> Ext4Writer::place_of(std::string_view path) {
     DRAY_LET(place.path, normal_form(path));
     const std::size_t slash = place.path.rfind('/');
     const std::string parent = slash == std::string::npos ? "" : place.path.substr(0, slash);
-    const auto found = directories_.find(parent);
-    if (found == directories_.end())
-        return fail(ErrorKind::NotFound, "there is no directory {}", parent);
-    place.parent = &found->second;
+    DRAY_LET(place.parent, find_directory(parent));
     return place;
 }
 
 Result<ext2_ino_t> Ext4Writer::next_inode() const {
-    if (last_inode_ >= fs_->super->s_inodes_count)
+    const ext2_ino_t count = fs_->super->s_inodes_count;
+    ext2_ino_t found = 0;
+    if (last_inode_ >= count ||
+        ext2fs_find_first_zero_inode_bitmap2(fs_->inode_map, last_inode_ + 1, count, &found) != 0)
         return fail(ErrorKind::LimitReached,
                     "the file system was made for {} files and directories, and has them",
-                    fs_->super->s_inodes_count - EXT2_FIRST_INODE(fs_->super));
-    return last_inode_ + 1;
+                    count - EXT2_FIRST_INODE(fs_->super));
+    return found;
 }
 
 Result<void> Ext4Writer::check_broken() const {
@@ -261,6 +264,7 @@ Result<NewFile> Ext4Writer::make_file(const Place& place, ext2_ino_t inode, Byte
     DRAY_TRY(allocate(inode, status, blocks_of(size)));
     NewFile file;
     file.size_ = size;
+    file.inode_ = inode;
     DRAY_LET(file.runs_, runs_of(inode, status));
     if (!file.runs_.empty())
         goal_ = file.runs_.back().physical + file.runs_.back().length;
@@ -351,7 +355,7 @@ Result<void> Ext4Writer::write_blocks(const NewFile& file, Bytes offset,
         const Bytes place = place_in(file, offset, contiguous);
         const auto part =
             content.first(static_cast<std::size_t>(std::min<Bytes>(content.size(), contiguous)));
-        DRAY_TRY(cache_.write(place, part));
+        DRAY_TRY(content_.write(place, part));
         offset += part.size();
         content = content.subspan(part.size());
     }
@@ -365,11 +369,11 @@ Result<void> Ext4Writer::write_within_block(const NewFile& file, Bytes offset,
     const Bytes place = place_in(file, begin, contiguous);
     // Whatever the device held there must not be seen, behind the end of the file neither.
     if (file.is_touched(begin, begin + kExt4Block))
-        DRAY_TRY(cache_.read(place, block_));
+        DRAY_TRY(content_.read(place, block_));
     else
         std::fill(block_.begin(), block_.end(), std::byte{0});
     std::memcpy(block_.data() + (offset - begin), content.data(), content.size());
-    return cache_.write(place, block_);
+    return content_.write(place, block_);
 }
 
 Result<void> Ext4Writer::write(NewFile& file, Bytes offset, std::span<std::byte> content) {
@@ -418,13 +422,9 @@ Result<void> Ext4Writer::close(NewFile& file) {
 
 Result<void> Ext4Writer::finish() {
     DRAY_TRY(check_broken());
-    errcode_t error = ext2fs_set_gdt_csum(fs_.get());
-    if (error == 0)
-        error = ext2fs_flush(fs_.get());
-    if (error != 0)
-        return fail(
-            io_.error_of(error, "the file system cannot be completed", ErrorKind::Internal));
+    DRAY_TRY(flush());
     fs_.reset();
+    DRAY_TRY(content_.sync());
     return cache_.sync();
 }
 

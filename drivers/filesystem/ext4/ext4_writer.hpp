@@ -2,6 +2,9 @@
 //
 // Makes an ext4 on a volume and fills it, without kernel and mount. Files are laid out one behind
 // the other and their content goes straight to its place. One thread.
+//
+// With checkpoints the file system on the device is always the one of the last checkpoint: metadata waits in
+// memory, content goes to blocks that are free there, and what was freed since is not used again before.
 #pragma once
 
 #include <ext2fs/ext2fs.h>
@@ -17,6 +20,7 @@
 
 #include "daemon/base/units.hpp"
 #include "drivers/filesystem/ext4/block_io.hpp"
+#include "drivers/filesystem/ext4/changed_groups.hpp"
 #include "drivers/filesystem/ext4/directory_writer.hpp"
 #include "drivers/filesystem/ext4/ext4_format.hpp"
 #include "drivers/filesystem/ext4/metadata_cache.hpp"
@@ -27,6 +31,11 @@ namespace dray::fs {
 class NewFile {
 public:
     Bytes size() const { return size_; }
+    std::uint32_t inode() const { return inode_; }
+    /// What has been written, from - to, none touching another.
+    const std::map<Bytes, Bytes>& written() const { return written_; }
+    /// So many bytes from the start have been written without a gap.
+    Bytes begun() const;
 
 private:
     friend class Ext4Writer;
@@ -39,8 +48,8 @@ private:
     void mark(Bytes begin, Bytes end);
 
     Bytes size_ = 0;
+    std::uint32_t inode_ = 0;
     std::vector<Run> runs_;
-    /// What has been written, from - to, none touching another.
     std::map<Bytes, Bytes> written_;
 };
 
@@ -66,12 +75,34 @@ public:
     Result<void> write(NewFile& file, Bytes offset, std::span<std::byte> content);
     /// Fills what was not written.
     Result<void> close(NewFile& file);
+    /// Takes a file away, complete or not, and gives its inode's number, by which the caller knows it where it is
+    /// open. Its blocks are free after the next checkpoint. InvalidArgument: it is a directory.
+    Result<std::uint32_t> remove(std::string_view path);
 
     /// Writes what is in memory and flushes the device; nothing may follow. Files still open are
-    /// the caller's to close before.
+    /// the caller's to close before. Not after begin_checkpoints().
     Result<void> finish();
 
+    /// Once: writes what is in memory and flushes the device. From then on the device holds a clean file system at
+    /// every moment.
+    Result<void> begin_checkpoints();
+    /// All content reaches the medium; then the metadata that differs from the device's, to be brought there as a
+    /// whole or not at all, with settle() after that. The blocks may be overwritten. Nothing but settle() may follow.
+    /// `is_last`: the backups of superblock and descriptors too.
+    Result<MetadataCache::Blocks*> collect(bool is_last);
+    void settle();
+    /// Of metadata in memory.
+    Bytes waiting() const { return cache_.held_bytes(); }
+
+    /// The file system of the last checkpoint. `goal`: as goal() was then. Corrupt, Unsupported, Internal: it is not as
+    /// it was written.
+    static Result<std::unique_ptr<Ext4Writer>> resume(volume::BlockDevice& device, std::uint64_t goal);
+    /// A file that was being filled then. InvalidArgument: what is there is another one.
+    Result<NewFile> reopen(std::uint32_t inode, Bytes size, std::map<Bytes, Bytes> written);
+    std::uint64_t goal() const { return goal_; }
+
 private:
+    static constexpr std::string_view kLostAndFound = "lost+found";
     struct Directory {
         DirectoryEnd end;
         std::uint32_t subdirectories = 0;
@@ -83,9 +114,17 @@ private:
         std::string_view name() const { return std::string_view(path).substr(path.rfind('/') + 1); }
     };
 
-    explicit Ext4Writer(volume::BlockDevice& device) : cache_(device), io_(cache_) {}
+    explicit Ext4Writer(volume::BlockDevice& device) : cache_(device), content_(device), io_(cache_) {}
     Result<void> open_first_directories();
+    Result<void> open_old_directories();
     Result<Place> place_of(std::string_view path);
+    Result<Directory*> find_directory(std::string_view path);
+    Result<Directory*> open_directory(const Directory& parent, std::string_view path, std::string_view name);
+    Result<void> remove_file(const Place& place, ext2_ino_t inode);
+    Result<void> free_blocks_of(ext2_ino_t inode);
+    Result<void> flush();
+    void drop_unchanged_descriptors();
+    void hold();
     Result<void> check_broken() const;
     Result<void> check_new(const Place& place);
     /// Afterwards nothing can fail for lack of space.
@@ -104,14 +143,24 @@ private:
                                     std::span<const std::byte> content);
     Bytes place_in(const NewFile& file, Bytes offset, Bytes& contiguous) const;
 
+    /// Of metadata, and of content.
     MetadataCache cache_;
+    MetadataCache content_;
     BlockIo io_;
     Ext4Handle fs_;
+    ChangedGroups changed_;
+    /// The group descriptors as the device has them; empty before checkpoints.
+    std::vector<char> descriptors_;
+    /// What removed files had: block and count. Free when the next checkpoint is taken.
+    std::vector<std::pair<blk64_t, std::uint32_t>> freed_;
     std::optional<DirectoryWriter> entries_;
     /// By path; "" is the root. They are asked for again and again, and far fewer than files.
     std::unordered_map<std::string, Directory> directories_;
     NameHashes names_;
+    /// The next one is looked for behind it.
     ext2_ino_t last_inode_ = 0;
+    /// Directories are not all in directories_.
+    bool is_resumed_ = false;
     /// Where the next block is looked for: behind the last one.
     blk64_t goal_ = 0;
     bool is_lost_and_found_ours_ = true;

@@ -50,13 +50,13 @@ Result<void> MetadataCache::read(Bytes offset, std::span<std::byte> content) {
 Result<void> MetadataCache::write(Bytes offset, std::span<std::byte> content) {
     DRAY_TRY(check(offset, content.size()));
     const std::uint64_t first = offset / kBlock;
-    if (content.size() >= kLongWrite) {
+    if (content.size() >= kLongWrite && !is_holding_) {
         kept_.erase(kept_.lower_bound(first), kept_.lower_bound(first + content.size() / kBlock));
         return device_.write(offset, content);
     }
     for (std::uint64_t block = first; !content.empty(); ++block, content = content.subspan(kBlock))
         kept_[block].assign(content.begin(), content.begin() + kBlock);
-    return kept_.size() > kMostKept ? write_back() : Result<void>();
+    return kept_.size() > kMostKept && !is_holding_ ? write_back() : Result<void>();
 }
 
 Result<void> MetadataCache::write_back() {
@@ -76,6 +76,8 @@ Result<void> MetadataCache::write_back() {
 }
 
 Result<void> MetadataCache::sync() {
+    if (is_holding_)
+        return {};
     DRAY_TRY(write_back());
     return device_.sync();
 }

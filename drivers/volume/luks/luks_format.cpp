@@ -3,13 +3,13 @@
 
 #include <libcryptsetup.h>
 #include <openssl/rand.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <vector>
 
+#include "daemon/base/file.hpp"
 #include "daemon/base/handle.hpp"
 #include "daemon/base/memfd.hpp"
 #include "drivers/volume/uuid.hpp"
@@ -150,19 +150,10 @@ Result<NewLuks> make_luks(const LuksFormat& format, const SecretBytes& key) {
     return made;
 }
 
-Result<void> write_luks_header(BlockDevice& device, const FileDescriptor& header) {
+Result<void> write_luks_header(BlockDevice& device, const FileDescriptor& header, Bytes place) {
     std::vector<std::byte> part(kStride);
     for (Bytes offset = 0; offset < kNewDataOffset; offset += part.size()) {
-        std::size_t done = 0;
-        while (done < part.size()) {
-            const ssize_t count = pread(header.get(), part.data() + done, part.size() - done,
-                                        static_cast<off_t>(offset + done));
-            if (count < 0 && errno == EINTR)
-                continue;
-            if (count <= 0)
-                return fail_errno(count < 0 ? errno : EIO, "cannot read a memory file");
-            done += static_cast<std::size_t>(count);
-        }
+        DRAY_TRY(read_fully(header.get(), place + offset, part, "the header of the volume"));
         DRAY_TRY(device.write(offset, part));
     }
     return device.sync();

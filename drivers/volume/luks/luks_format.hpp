@@ -42,8 +42,8 @@ struct NewLuks {
 /// enough memory.
 Result<NewLuks> make_luks(const LuksFormat& format, const SecretBytes& key);
 
-/// Copies the header to the start of the device, and flushes it.
-Result<void> write_luks_header(BlockDevice& device, const FileDescriptor& header);
+/// Copies the header, which lies at `place` in the file `header`, to the start of the device, and flushes it.
+Result<void> write_luks_header(BlockDevice& device, const FileDescriptor& header, Bytes place = 0);
 
 /// Overwrites what others could take for a volume or a partition table, at both ends of the device:
 /// the place of the header, and the last mebibyte, where backup tables and RAID superblocks lie.

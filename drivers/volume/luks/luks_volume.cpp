@@ -44,6 +44,21 @@ Result<void> LuksVolume::read(Bytes offset, std::span<std::byte> content) {
     return {};
 }
 
+Result<void> LuksVolume::encrypt(Bytes offset, std::span<std::byte> content) {
+    DRAY_TRY(check(offset, content.size()));
+    return cipher_.encrypt(unit_of(offset), content);
+}
+
+Result<void> LuksVolume::write_encrypted(Bytes offset, std::span<std::byte> content) {
+    DRAY_TRY(check(offset, content.size()));
+    return device_.write(segment_.offset + offset, content);
+}
+
+Result<void> LuksVolume::read_encrypted(Bytes offset, std::span<std::byte> content) {
+    DRAY_TRY(check(offset, content.size()));
+    return device_.read(segment_.offset + offset, content);
+}
+
 Result<void> LuksVolume::write(Bytes offset, std::span<std::byte> content) {
     DRAY_TRY(check(offset, content.size()));
     while (!content.empty()) {

@@ -24,6 +24,11 @@ public:
     Result<void> write(Bytes offset, std::span<std::byte> content) override;
     Result<void> sync() override { return device_.sync(); }
 
+    /// What write() would put on the device at `offset`, for write_encrypted() later.
+    Result<void> encrypt(Bytes offset, std::span<std::byte> content);
+    Result<void> write_encrypted(Bytes offset, std::span<std::byte> content);
+    Result<void> read_encrypted(Bytes offset, std::span<std::byte> content);
+
 private:
     LuksVolume(BlockDevice& device, LuksCipher cipher, const LuksSegment& segment);
     Result<void> check(Bytes offset, std::size_t length) const;

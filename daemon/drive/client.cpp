@@ -159,8 +159,10 @@ Result<Client> Client::connect(MessageSocket socket, Setup setup) {
     return Client(std::move(socket), std::move(ring));
 }
 
-Result<Unlocked> Client::begin(const ToDrive& message, std::string* status) {
-    if (!socket_.send(encode(message)))
+Result<FromDrive> Client::begin(const ToDrive& message, int descriptor, std::string* status) {
+    const std::array<int, 1> descriptors{descriptor};
+    const std::span<const int> beside = descriptor >= 0 ? std::span<const int>(descriptors) : std::span<const int>();
+    if (!socket_.send(encode(message), beside))
         return fail(died());
     Result<Message> received = socket_.receive();
     if (!received)
@@ -168,22 +170,35 @@ Result<Unlocked> Client::begin(const ToDrive& message, std::string* status) {
     Result<FromDrive> decoded = decode_from_drive(received->bytes);
     if (!decoded || !received->descriptors.empty())
         return fail(out_of_turn());
-    FromDrive& answer = *decoded;
-    if (auto* unlocked = std::get_if<Unlocked>(&answer))
-        return std::move(*unlocked);
-    if (const auto* failed = std::get_if<UnlockFailed>(&answer)) {
+    if (const auto* failed = std::get_if<UnlockFailed>(&*decoded)) {
         if (status != nullptr)
             *status = failed->status;
         return fail(to_error(failed->failure));
     }
+    return decoded;
+}
+
+Result<Unlocked> Client::begin_unlocked(const ToDrive& message, int descriptor, std::string* status) {
+    DRAY_LET(FromDrive answer, begin(message, descriptor, status));
+    if (auto* unlocked = std::get_if<Unlocked>(&answer))
+        return std::move(*unlocked);
     return fail(out_of_turn());
 }
 
 Result<Unlocked> Client::unlock(const Unlock& unlock, std::string* status) {
-    return begin(unlock, status);
+    return begin_unlocked(unlock, -1, status);
 }
 
-Result<Unlocked> Client::format(const Format& format) { return begin(format, nullptr); }
+Result<Unlocked> Client::format(const Format& format, int state_fd) {
+    return begin_unlocked(format, format.checkpoints != Checkpoints::None ? state_fd : -1, nullptr);
+}
+
+Result<Resumed> Client::resume(const Resume& resume, int state_fd) {
+    DRAY_LET(FromDrive answer, begin(resume, state_fd, nullptr));
+    if (auto* resumed = std::get_if<Resumed>(&answer))
+        return std::move(*resumed);
+    return fail(out_of_turn());
+}
 
 Result<void> Client::submit(std::span<const Request> requests) {
     Batch batch;
@@ -210,12 +225,23 @@ Result<std::vector<Reply>> Client::replies_of(const Message& message) {
     auto* replies = std::get_if<Replies>(&*answer);
     if (replies == nullptr)
         return fail(out_of_turn());
+    std::erase_if(replies->replies, [this](const Reply& reply) {
+        if (std::holds_alternative<Checkpointed>(reply))
+            is_checkpoint_due_ = false;
+        const bool is_due = std::holds_alternative<CheckpointDue>(reply);
+        is_checkpoint_due_ |= is_due;
+        return is_due;
+    });
     return std::move(replies->replies);
 }
 
 Result<std::vector<Reply>> Client::receive() {
-    DRAY_LET(const Message message, next_message());
-    DRAY_LET(std::vector<Reply> replies, replies_of(message));
+    std::vector<Reply> replies;
+    // What is no answer may come alone.
+    while (replies.empty()) {
+        DRAY_LET(const Message message, next_message());
+        DRAY_LET(replies, replies_of(message));
+    }
     DRAY_LET(std::vector<Reply> more, try_receive());
     std::move(more.begin(), more.end(), std::back_inserter(replies));
     return replies;
@@ -272,6 +298,15 @@ Result<void> Client::read(std::uint32_t file, Bytes offset, std::span<std::byte>
         offset += part;
     }
     return {};
+}
+
+Result<Bytes> Client::checkpoint(std::string progress) {
+    DRAY_LET(const Reply reply, ask(Checkpoint{std::move(progress)}));
+    if (const auto* done = std::get_if<Checkpointed>(&reply))
+        return done->logged;
+    if (const auto* failed = std::get_if<Failed>(&reply))
+        return fail(to_error(failed->failure));
+    return fail(out_of_turn());
 }
 
 Result<void> Client::call(const Request& request) {

@@ -41,7 +41,11 @@ public:
     /// Blocks until the volume is open (up to the unlock's cost). The error carries the kind; `status`,
     /// unless null, receives the 6.3 word. Gone: dray-drive has died.
     Result<Unlocked> unlock(const Unlock& unlock, std::string* status = nullptr);
-    Result<Unlocked> format(const Format& format);
+    /// `state_fd`: the state file, where `format` has checkpoints.
+    Result<Unlocked> format(const Format& format, int state_fd = -1);
+    /// NotFound: there is no checkpoint; the drive has to be formatted. Conflict: the device is not the one that was
+    /// being filled, or was changed since. WrongKey and the rest as unlock().
+    Result<Resumed> resume(const Resume& resume, int state_fd);
 
     /// Sends up to kMaxBatch requests in one message. The caller bounds what is in flight.
     Result<void> submit(std::span<const Request> requests);
@@ -56,11 +60,19 @@ public:
     /// Reads through the ring's first extent and copies out.
     Result<void> read(std::uint32_t file, Bytes offset, std::span<std::byte> content);
     Result<void> call(const Request& request);
+    /// Returns the bytes that went through the redo log.
+    Result<Bytes> checkpoint(std::string progress);
+
+    /// dray-drive holds so much metadata that a checkpoint should be taken now, not later; it makes no files when it is
+    /// more than kMostWaiting. False again when a checkpoint is there.
+    bool is_checkpoint_due() const { return is_checkpoint_due_; }
 
 private:
     Client(MessageSocket socket, SharedMemory ring);
-    Result<Unlocked> begin(const ToDrive& message, std::string* status);
+    Result<FromDrive> begin(const ToDrive& message, int descriptor, std::string* status);
+    Result<Unlocked> begin_unlocked(const ToDrive& message, int descriptor, std::string* status);
     Result<Reply> ask(const Request& request);
+    /// May be empty.
     Result<std::vector<Reply>> replies_of(const Message& message);
     Result<Message> next_message();
     Error died();
@@ -71,6 +83,7 @@ private:
     SharedMemory ring_;
     std::optional<Microseconds> patience_;
     bool is_broken_ = false;
+    bool is_checkpoint_due_ = false;
 };
 
 }  // namespace dray::drive

@@ -185,20 +185,31 @@ Result<void> lock_whole_disk() {
     return {};
 }
 
-Result<std::unique_ptr<Filler>> format_device(volume::DeviceFile& device, const Format& format) {
+/// The state file beside Format or Resume, where there has to be one.
+Result<std::optional<FillState>> take_state(std::vector<FileDescriptor> descriptors, bool is_expected) {
+    if (descriptors.size() != (is_expected ? 1 : 0))
+        return fail(ErrorKind::Corrupt, "the peer sent {} descriptors beside its message", descriptors.size());
+    if (!is_expected)
+        return std::nullopt;
+    return FillState(std::move(descriptors.front()));
+}
+
+Result<std::unique_ptr<Filler>> format_device(volume::DeviceFile& device, const Format& format,
+                                              std::optional<FillState> state) {
     DRAY_TRY(lock_whole_disk());
     DRAY_TRY(confine::box_unlocking(true));
     const FileDescriptor key_fd(kKeyFd);
     DRAY_LET(const SecretBytes key, read_sealed_memfd(key_fd.get(), kMaxKeyBytes));
-    return Filler::format(device, key, format);
+    return Filler::format(device, key, format, std::move(state));
 }
 
-Result<void> serve_filling(Peer& peer, const Format& format) {
+Result<void> serve_filling(Peer& peer, const Format& format, std::vector<FileDescriptor> descriptors) {
+    DRAY_LET(auto state, take_state(std::move(descriptors), format.checkpoints != Checkpoints::None));
     Result<std::unique_ptr<volume::DeviceFile>> device =
         volume::DeviceFile::open(FileDescriptor(kDeviceFd));
     if (!device)
         return give_up(peer, device.error(), volume::kDiskOperationFailed);
-    Result<std::unique_ptr<Filler>> filler = format_device(**device, format);
+    Result<std::unique_ptr<Filler>> filler = format_device(**device, format, std::move(state));
     if (!filler)
         return give_up(peer, filler.error(), volume::kDiskOperationFailed);
     DRAY_TRY(confine::box_serving(true));
@@ -206,15 +217,71 @@ Result<void> serve_filling(Peer& peer, const Format& format) {
     return DriveServer(peer.socket, peer.ring.bytes(), nullptr, filler->get()).serve();
 }
 
+/// What an unlocking says that fails because the device is not the one that was being filled.
+Error as_conflict(const Error& error) {
+    switch (error.kind()) {
+        case ErrorKind::WrongKey:
+        case ErrorKind::Gone:
+        case ErrorKind::Internal:
+        case ErrorKind::LimitReached: return error;
+        default: return {ErrorKind::Conflict, "the drive is not the one that was being filled: " + error.text()};
+    }
+}
+
+Result<void> serve_resuming(Peer& peer, const Resume& resume, std::vector<FileDescriptor> descriptors) {
+    DRAY_LET(auto state, take_state(std::move(descriptors), true));
+    Result<std::unique_ptr<volume::DeviceFile>> device =
+        volume::DeviceFile::open(FileDescriptor(kDeviceFd));
+    if (!device)
+        return give_up(peer, device.error(), volume::kDiskOperationFailed);
+    Result<FillState::Found> found = state->find();
+    if (!found)
+        return give_up(peer, found.error(), volume::kDiskOperationFailed);
+    const FillRecord& record = found->record;
+    if ((!resume.volume_id.empty() && resume.volume_id != record.volume_id) || record.device_size != (*device)->size())
+        return give_up(peer, {ErrorKind::Conflict, "the last checkpoint is of another drive"}, volume::kDiskOperationFailed);
+    if (const Result<void> locked = lock_whole_disk(); !locked)
+        return give_up(peer, locked.error(), volume::kDiskOperationFailed);
+
+    HeaderOverDevice with_header(**device, *state);
+    volume::BlockDevice& locked_volume = record.is_header_last ? static_cast<volume::BlockDevice&>(with_header) : **device;
+    FileDescriptor key(kKeyFd);
+    const volume::UnlockPolicy policy{peer.setup.unlock_memory, false, record.volume_id, 0};
+    DRAY_LET(UnlockChild child, UnlockChild::start(locked_volume, key.get(), policy, [&peer] {
+                 peer.ring = SharedMemory();
+                 peer.socket = MessageSocket();
+             }));
+    key = FileDescriptor();
+    DRAY_TRY(confine::box_serving(true));
+    auto answer = child.wait(peer.socket.fd());
+    if (!answer)
+        return {};
+    if (!*answer)
+        return give_up(peer, as_conflict(answer->error().error), answer->error().status);
+    volume::UnlockedVolume& unlocked = **answer;
+    if (!is_allowed(unlocked, policy) || unlocked.identity.type != "luks2" || !unlocked.partition_table.empty())
+        return give_up(peer, {ErrorKind::Conflict, "the drive is not the one that was being filled: it holds another volume"},
+                       volume::kUnlockVolumeFailed);
+    Result<std::unique_ptr<Filler>> filler = Filler::resume(**device, unlocked, *std::move(state), *std::move(found));
+    unlocked.key.wipe();
+    if (!filler)
+        return give_up(peer, filler.error(), volume::kDiskOperationFailed);
+    DRAY_TRY(peer.socket.send(encode(FromDrive((*filler)->describe_resumed()))));
+    return DriveServer(peer.socket, peer.ring.bytes(), nullptr, filler->get()).serve();
+}
+
 Result<void> run(std::span<char* const> arguments) {
     DRAY_LET(const std::optional<confine::User> user, confine::read_user_argument(arguments));
     DRAY_TRY(prepare(user));
     DRAY_LET(Peer peer, meet_peer());
-    DRAY_LET(const ToDrive go, receive(peer));
+    std::vector<FileDescriptor> descriptors;
+    DRAY_LET(const ToDrive go, receive(peer, &descriptors));
     if (const auto* unlock = std::get_if<Unlock>(&go))
         return serve_reading(peer, *unlock);
     if (const auto* format = std::get_if<Format>(&go))
-        return serve_filling(peer, *format);
+        return serve_filling(peer, *format, std::move(descriptors));
+    if (const auto* resume = std::get_if<Resume>(&go))
+        return serve_resuming(peer, *resume, std::move(descriptors));
     return fail(ErrorKind::Corrupt, "the peer asked for work before unlocking");
 }
 

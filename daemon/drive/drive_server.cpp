@@ -56,6 +56,7 @@ Result<void> DriveServer::handle(const Message& message) {
         return fail(ErrorKind::Corrupt, "the peer sent a message out of turn");
     for (const Request& request : batch->requests) {
         answer(request);
+        tell_when_checkpoint_is_due();
         if (pending_content_ >= kFlushContent || pending_text_ >= kFlushText ||
             replies_.size() >= kFlushReplies)
             DRAY_TRY(flush());
@@ -171,6 +172,26 @@ void DriveServer::answer(const Write& write) {
 
 void DriveServer::answer(const Finish& /*finish*/) {
     answer_fill(0, filler_ != nullptr ? filler_->finish() : fail(to_error(wrong_mode())));
+}
+
+void DriveServer::answer(const Remove& remove) {
+    answer_fill(0, filler_ != nullptr ? filler_->remove(remove) : fail(to_error(wrong_mode())));
+}
+
+void DriveServer::answer(const Checkpoint& checkpoint) {
+    const Result<Bytes> logged = filler_ != nullptr ? filler_->checkpoint(checkpoint) : fail(to_error(wrong_mode()));
+    is_checkpoint_told_ = false;
+    if (logged)
+        replies_.emplace_back(Checkpointed{*logged});
+    else
+        replies_.emplace_back(Failed{0, to_failure(logged.error())});
+}
+
+void DriveServer::tell_when_checkpoint_is_due() {
+    if (filler_ == nullptr || is_checkpoint_told_ || filler_->waiting() <= kCheckpointDue)
+        return;
+    is_checkpoint_told_ = true;
+    replies_.emplace_back(CheckpointDue{filler_->waiting()});
 }
 
 }  // namespace dray::drive

@@ -41,6 +41,9 @@ private:
     void answer(const Create& create);
     void answer(const Write& write);
     void answer(const Finish& finish);
+    void answer(const Checkpoint& checkpoint);
+    void answer(const Remove& remove);
+    void tell_when_checkpoint_is_due();
     void answer_fill(std::uint64_t request, const Result<void>& result);
     Result<void> read_piece(const Read& read);
     Result<std::span<std::byte>> extent(Bytes ring_offset, Bytes length) const;
@@ -55,6 +58,7 @@ private:
     /// What is waiting in replies_ stands for: text to send, content the peer could be working on.
     std::size_t pending_text_ = 0;
     Bytes pending_content_ = 0;
+    bool is_checkpoint_told_ = false;
 };
 
 }  // namespace dray::drive

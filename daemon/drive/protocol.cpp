@@ -11,15 +11,16 @@ namespace dray::drive {
 namespace {
 
 // The first byte of a message and of each request or reply; FORMAT.md lists them.
-enum class ToDriveTag : std::uint8_t { Setup = 1, Unlock, Format, Batch };
-enum class FromDriveTag : std::uint8_t { Unlocked = 65, UnlockFailed, Replies };
-enum class RequestTag : std::uint8_t { Open = 1, Close, Read, MakeDirectory, Create, Write, Finish };
-enum class ReplyTag : std::uint8_t { Opened = 1, OpenFailed, ReadDone, ReadFailed, Done, Failed };
+enum class ToDriveTag : std::uint8_t { Setup = 1, Unlock, Format, Batch, Resume };
+enum class FromDriveTag : std::uint8_t { Unlocked = 65, UnlockFailed, Replies, Resumed };
+enum class RequestTag : std::uint8_t { Open = 1, Close, Read, MakeDirectory, Create, Write, Finish, Checkpoint, Remove };
+enum class ReplyTag : std::uint8_t { Opened = 1, OpenFailed, ReadDone, ReadFailed, Done, Failed, Checkpointed, CheckpointDue };
 
 constexpr std::size_t kMaxSentence = 4096;
 constexpr std::size_t kMaxWord = 256;
 /// Replies in one message; more than requests in flight, because an opening answers for itself.
 constexpr std::size_t kMaxReplies = 1024;
+constexpr std::uint8_t kCheckpointKinds = static_cast<std::uint8_t>(Checkpoints::HeaderFirst) + 1;
 constexpr std::uint8_t kErrorKinds = static_cast<std::uint8_t>(ErrorKind::Internal) + 1;
 
 template <typename Tag>
@@ -103,6 +104,14 @@ void put(WireWriter& out, const Request& request) {
                        put_piece(out, write);
                    },
                    [&](const Finish&) { put_tag(out, RequestTag::Finish); },
+                   [&](const Checkpoint& checkpoint) {
+                       put_tag(out, RequestTag::Checkpoint);
+                       out.text(checkpoint.progress);
+                   },
+                   [&](const Remove& remove) {
+                       put_tag(out, RequestTag::Remove);
+                       out.text(remove.path);
+                   },
                },
                request);
 }
@@ -130,6 +139,8 @@ Request take_request(WireReader& in) {
         case RequestTag::Create: return take_create(in);
         case RequestTag::Write: return take_piece<Write>(in);
         case RequestTag::Finish: return Finish{};
+        case RequestTag::Checkpoint: return Checkpoint{in.text(kMaxProgress)};
+        case RequestTag::Remove: return Remove{in.text(kMaxPath)};
     }
     in.reject();
     return Finish{};
@@ -165,6 +176,14 @@ void put(WireWriter& out, const Reply& reply) {
                        out.u64(failed.request);
                        put(out, failed.failure);
                    },
+                   [&](const Checkpointed& done) {
+                       put_tag(out, ReplyTag::Checkpointed);
+                       out.u64(done.logged);
+                   },
+                   [&](const CheckpointDue& due) {
+                       put_tag(out, ReplyTag::CheckpointDue);
+                       out.u64(due.waiting);
+                   },
                },
                reply);
 }
@@ -197,6 +216,8 @@ Reply take_reply(WireReader& in) {
             failed.failure = take_failure(in);
             return failed;
         }
+        case ReplyTag::Checkpointed: return Checkpointed{in.u64()};
+        case ReplyTag::CheckpointDue: return CheckpointDue{in.u64()};
     }
     in.reject();
     return Done{};
@@ -226,6 +247,7 @@ Format take_format(WireReader& in) {
     format.inodes = in.u64();
     format.derivation_memory = in.u64();
     format.is_key_random = in.boolean();
+    format.checkpoints = in.enumerator<Checkpoints>(kCheckpointKinds);
     return format;
 }
 
@@ -241,6 +263,36 @@ Unlocked take_unlocked(WireReader& in) {
     if (unlocked.sector_size != 512 && unlocked.sector_size != 4096)
         in.reject();
     return unlocked;
+}
+
+void put(WireWriter& out, const Unlocked& unlocked) {
+    put_text(out, unlocked.volume_type, kMaxWord);
+    put_text(out, unlocked.volume_id, kMaxWord);
+    put_text(out, unlocked.filesystem, kMaxWord);
+    put_text(out, unlocked.partition_table, kMaxWord);
+    put_text(out, unlocked.notice, kMaxSentence);
+    out.u64(unlocked.size);
+    out.u64(unlocked.sector_size);
+}
+
+Resumed take_resumed(WireReader& in) {
+    Resumed resumed;
+    resumed.drive = take_unlocked(in);
+    resumed.progress = in.text(kMaxProgress);
+    resumed.is_finished = in.boolean();
+    const std::uint32_t count = in.u32();
+    if (count > kMaxFiles)
+        in.reject();
+    for (std::uint32_t i = 0; i < count && !in.is_bad(); ++i) {
+        Resumed::File file;
+        file.file = take_file(in);
+        file.size = in.u64();
+        file.written = in.u64();
+        if (file.written > file.size)
+            in.reject();
+        resumed.files.push_back(file);
+    }
+    return resumed;
 }
 
 std::vector<std::byte> bytes_of(const WireWriter& out) {
@@ -272,6 +324,11 @@ std::vector<std::byte> encode(const ToDrive& message) {
                        out.u64(format.inodes);
                        out.u64(format.derivation_memory);
                        out.boolean(format.is_key_random);
+                       out.u8(static_cast<std::uint8_t>(format.checkpoints));
+                   },
+                   [&](const Resume& resume) {
+                       put_tag(out, ToDriveTag::Resume);
+                       put_text(out, resume.volume_id, kMaxWord);
                    },
                    [&](const Batch& batch) {
                        put_tag(out, ToDriveTag::Batch);
@@ -289,13 +346,19 @@ std::vector<std::byte> encode(const FromDrive& message) {
     std::visit(Overloaded{
                    [&](const Unlocked& unlocked) {
                        put_tag(out, FromDriveTag::Unlocked);
-                       put_text(out, unlocked.volume_type, kMaxWord);
-                       put_text(out, unlocked.volume_id, kMaxWord);
-                       put_text(out, unlocked.filesystem, kMaxWord);
-                       put_text(out, unlocked.partition_table, kMaxWord);
-                       put_text(out, unlocked.notice, kMaxSentence);
-                       out.u64(unlocked.size);
-                       out.u64(unlocked.sector_size);
+                       put(out, unlocked);
+                   },
+                   [&](const Resumed& resumed) {
+                       put_tag(out, FromDriveTag::Resumed);
+                       put(out, resumed.drive);
+                       put_text(out, resumed.progress, kMaxProgress);
+                       out.boolean(resumed.is_finished);
+                       out.u32(static_cast<std::uint32_t>(resumed.files.size()));
+                       for (const Resumed::File& file : resumed.files) {
+                           out.u32(file.file);
+                           out.u64(file.size);
+                           out.u64(file.written);
+                       }
                    },
                    [&](const UnlockFailed& failed) {
                        put_tag(out, FromDriveTag::UnlockFailed);
@@ -320,6 +383,7 @@ Result<ToDrive> decode_to_drive(std::span<const std::byte> bytes) {
         case ToDriveTag::Setup: message = take_setup(in); break;
         case ToDriveTag::Unlock: message = take_unlock(in); break;
         case ToDriveTag::Format: message = take_format(in); break;
+        case ToDriveTag::Resume: message = Resume{in.text(kMaxWord)}; break;
         case ToDriveTag::Batch: {
             Batch batch;
             const std::uint32_t count = in.u32();
@@ -341,6 +405,7 @@ Result<FromDrive> decode_from_drive(std::span<const std::byte> bytes) {
     FromDrive message;
     switch (static_cast<FromDriveTag>(in.u8())) {
         case FromDriveTag::Unlocked: message = take_unlocked(in); break;
+        case FromDriveTag::Resumed: message = take_resumed(in); break;
         case FromDriveTag::UnlockFailed: {
             UnlockFailed failed;
             failed.failure = take_failure(in);

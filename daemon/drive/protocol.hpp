@@ -5,7 +5,7 @@
 //
 // dray-drive is started with descriptor 3 its socket, 4 the device, 5 the key (a sealed memfd), 6 what is
 // to be locked for a write, or /dev/null. The first message from the peer is Setup with the ring beside
-// it, then Unlock or Format, then any number of Batch messages; replies carry the request's number.
+// it, then Unlock, Format or Resume, then any number of Batch messages; replies carry the request's number.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +36,12 @@ inline constexpr Bytes kMaxRead = 8 * kMiB;
 /// Every extent of the ring begins at a multiple of this.
 inline constexpr Bytes kRingAlignment = 4096;
 
+/// What the peer wants to know again after a resume.
+inline constexpr std::size_t kMaxProgress = 64 * kKiB;
+/// Of metadata in memory: from here on a checkpoint is due, and from there on none is made any more before it.
+inline constexpr Bytes kCheckpointDue = 16 * kMiB;
+inline constexpr Bytes kMostWaiting = 64 * kMiB;
+
 struct Setup {
     Bytes ring_size = 0;
     Bytes unlock_memory = kGiB;
@@ -54,7 +60,18 @@ struct Unlock {
     std::uint32_t partition = 0;
 };
 
-/// Go: make a LUKS2 volume with the key and an ext4 on it. What the device held is lost.
+/// Whether the filling can be gone on with after a crash, and when the device becomes a volume.
+enum class Checkpoints : std::uint8_t {
+    /// The LUKS header is written by Finish.
+    None,
+    /// The same; until then it is kept in the state file.
+    HeaderLast,
+    /// From the first checkpoint on the device opens as a volume, with a clean file system.
+    HeaderFirst,
+};
+
+/// Go: make a LUKS2 volume with the key and an ext4 on it. What the device held is lost. With checkpoints one
+/// descriptor beside it: the state file, open for reading and writing, the peer's own.
 struct Format {
     /// Bytes of the device to use.
     Bytes size = 0;
@@ -64,6 +81,14 @@ struct Format {
     /// Of the key derivation (argon2id).
     Bytes derivation_memory = 64 * kMiB;
     bool is_key_random = false;
+    Checkpoints checkpoints = Checkpoints::None;
+};
+
+/// Go: take up the filling at the last checkpoint, with the same key. One descriptor beside it: the state file.
+/// NotFound: it has no checkpoint; format again. Conflict: the device is another one, or was changed since.
+struct Resume {
+    /// Unless empty: the volume must have this identifier.
+    std::string volume_id{};
 };
 
 /// Opens `path` under the number `file`, chosen by the peer, free until Close. Reads for it may follow in
@@ -103,14 +128,24 @@ struct Write {
     Bytes length = 0;
     Bytes ring_offset = 0;
 };
-/// Closes what is open and the file system, and makes a volume of the device: before, nothing on it opens.
+/// Closes what is open and the file system, and makes a volume of the device: before, nothing on it opens (but see
+/// Checkpoints::HeaderFirst).
 struct Finish {};
+/// All that was asked for before it survives whatever happens afterwards, and `progress` is what Resume gives back.
+struct Checkpoint {
+    std::string progress;
+};
+/// Takes a file away, complete or not; the number it is open under becomes free. Its space is free after the next
+/// checkpoint.
+struct Remove {
+    std::string path;
+};
 
-using Request = std::variant<Open, Close, Read, MakeDirectory, Create, Write, Finish>;
+using Request = std::variant<Open, Close, Read, MakeDirectory, Create, Write, Finish, Checkpoint, Remove>;
 struct Batch {
     std::vector<Request> requests;
 };
-using ToDrive = std::variant<Setup, Unlock, Format, Batch>;
+using ToDrive = std::variant<Setup, Unlock, Format, Batch, Resume>;
 
 /// An error on its way between processes.
 struct Failure {
@@ -130,7 +165,22 @@ struct Unlocked {
     /// The smallest read that device and encryption know: 512 or 4096.
     Bytes sector_size = 512;
 };
-/// Unlocking or formatting failed; dray-drive ends. `status` is the word of azure-import-export.md 6.3.
+/// The drive is as of its last checkpoint.
+struct Resumed {
+    Unlocked drive;
+    std::string progress;
+    /// Finish had been asked for, and now it is done: nothing may follow.
+    bool is_finished = false;
+    /// What was open then is open again under the same number.
+    struct File {
+        std::uint32_t file = 0;
+        Bytes size = 0;
+        /// From the start, without a gap.
+        Bytes written = 0;
+    };
+    std::vector<File> files;
+};
+/// Unlocking, formatting or resuming failed; dray-drive ends. `status` is the word of azure-import-export.md 6.3.
 struct UnlockFailed {
     Failure failure;
     std::string status;
@@ -150,7 +200,8 @@ struct ReadFailed {
     std::uint64_t request = 0;
     Failure failure;
 };
-/// Answers Write (request set), and MakeDirectory, Create, Finish (request 0) in their order.
+/// Answers Write (request set), and MakeDirectory, Create, Finish, Remove (request 0) in their order.
+/// Failed answers Checkpoint too.
 struct Done {
     std::uint64_t request = 0;
 };
@@ -159,11 +210,20 @@ struct Failed {
     Failure failure;
 };
 
-using Reply = std::variant<Opened, OpenFailed, ReadDone, ReadFailed, Done, Failed>;
+struct Checkpointed {
+    /// What went through the redo log.
+    Bytes logged = 0;
+};
+/// No answer: comes once between two checkpoints, when so much metadata waits in memory.
+struct CheckpointDue {
+    Bytes waiting = 0;
+};
+
+using Reply = std::variant<Opened, OpenFailed, ReadDone, ReadFailed, Done, Failed, Checkpointed, CheckpointDue>;
 struct Replies {
     std::vector<Reply> replies;
 };
-using FromDrive = std::variant<Unlocked, UnlockFailed, Replies>;
+using FromDrive = std::variant<Unlocked, UnlockFailed, Replies, Resumed>;
 
 /// Never fails for values within the limits above.
 std::vector<std::byte> encode(const ToDrive& message);

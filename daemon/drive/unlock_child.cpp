@@ -144,7 +144,7 @@ OpenResult<UnlockedVolume> take(std::span<const std::byte> answer) {
     return volume;
 }
 
-OpenResult<UnlockedVolume> unlock(volume::DeviceFile& device, int key_fd,
+OpenResult<UnlockedVolume> unlock(volume::BlockDevice& device, int key_fd,
                                   const volume::UnlockPolicy& policy) {
     if (const Result<void> boxed = confine::box_unlocking(false); !boxed)
         return volume::refuse(boxed.error(), volume::kInternalError);
@@ -163,7 +163,7 @@ void limit_resources([[maybe_unused]] Bytes unlock_memory) {
     alarm(kSeconds);
 }
 
-[[noreturn]] void run_child(volume::DeviceFile& device, int key_fd, const volume::UnlockPolicy& policy,
+[[noreturn]] void run_child(volume::BlockDevice& device, int key_fd, const volume::UnlockPolicy& policy,
                             int pipe) {
     limit_resources(policy.memory);
     WireWriter out;
@@ -174,7 +174,7 @@ void limit_resources([[maybe_unused]] Bytes unlock_memory) {
 
 }  // namespace
 
-Result<UnlockChild> UnlockChild::start(volume::DeviceFile& device, int key_fd,
+Result<UnlockChild> UnlockChild::start(volume::BlockDevice& device, int key_fd,
                                        const volume::UnlockPolicy& policy,
                                        const std::function<void()>& forget) {
     std::array<int, 2> ends{};

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "daemon/base/file_descriptor.hpp"
-#include "drivers/volume/device_file.hpp"
 #include "drivers/volume/open_error.hpp"
 #include "drivers/volume/unlock.hpp"
 
@@ -19,7 +18,7 @@ class UnlockChild {
 public:
     /// Forks. `forget` runs in the child first and lets go of all that the child has no business with;
     /// the child then shuts itself in the unlocking box and reads the key from `key_fd`.
-    static Result<UnlockChild> start(volume::DeviceFile& device, int key_fd,
+    static Result<UnlockChild> start(volume::BlockDevice& device, int key_fd,
                                      const volume::UnlockPolicy& policy,
                                      const std::function<void()>& forget);
 

@@ -28,19 +28,21 @@ TEST(DriveProtocol, SetupUnlockAndFormatComeBackAsTheyWere) {
     EXPECT_EQ(unlock.volume_id, "0a1b");
     EXPECT_EQ(unlock.header_hash, "0:1:AB");
     EXPECT_EQ(unlock.partition, 3U);
-    const Format format = round_trip_to_drive(Format{1ULL << 40, "lyon", 77, 123, true});
+    const Format format = round_trip_to_drive(Format{1ULL << 40, "lyon", 77, 123, true, Checkpoints::HeaderLast});
     EXPECT_EQ(format.size, 1ULL << 40);
     EXPECT_EQ(format.label, "lyon");
     EXPECT_EQ(format.inodes, 77U);
     EXPECT_EQ(format.derivation_memory, 123U);
     EXPECT_TRUE(format.is_key_random);
+    EXPECT_EQ(format.checkpoints, Checkpoints::HeaderLast);
+    EXPECT_EQ(round_trip_to_drive(Resume{"0a1b"}).volume_id, "0a1b");
 }
 
 TEST(DriveProtocol, EveryRequestComesBackAsItWas) {
     const Batch batch = round_trip_to_drive(
         Batch{{Open{511, "a/b"}, Close{3}, Read{7, 2, 5, kMaxRead, 8192}, MakeDirectory{"d"},
-               Create{1, "f", 99, 1234567}, Write{8, 1, 4096, 512, 4096}, Finish{}}});
-    ASSERT_EQ(batch.requests.size(), 7U);
+               Create{1, "f", 99, 1234567}, Write{8, 1, 4096, 512, 4096}, Finish{}, Checkpoint{"so far"}, Remove{"f"}}});
+    ASSERT_EQ(batch.requests.size(), 9U);
     EXPECT_EQ(std::get<Open>(batch.requests[0]).path, "a/b");
     EXPECT_EQ(std::get<Open>(batch.requests[0]).file, 511U);
     EXPECT_EQ(std::get<Close>(batch.requests[1]).file, 3U);
@@ -55,22 +57,52 @@ TEST(DriveProtocol, EveryRequestComesBackAsItWas) {
     EXPECT_EQ(create.modified_usec, 1234567U);
     EXPECT_EQ(std::get<Write>(batch.requests[5]).request, 8U);
     EXPECT_TRUE(std::holds_alternative<Finish>(batch.requests[6]));
+    EXPECT_EQ(std::get<Checkpoint>(batch.requests[7]).progress, "so far");
+    EXPECT_EQ(std::get<Remove>(batch.requests[8]).path, "f");
 }
 
 TEST(DriveProtocol, EveryReplyComesBackAsItWas) {
     const FromDrive message = Replies{{Opened{1, 2}, OpenFailed{3, {ErrorKind::NotFound, "no"}}, ReadDone{4},
                                        ReadFailed{5, {ErrorKind::Gone, "gone"}}, Done{6},
-                                       Failed{7, {ErrorKind::NoSpace, "full"}}}};
+                                       Failed{7, {ErrorKind::NoSpace, "full"}}, Checkpointed{8}, CheckpointDue{9}}};
     const Result<FromDrive> decoded = decode_from_drive(encode(message));
     ASSERT_TRUE(decoded);
     const auto& replies = std::get<Replies>(*decoded).replies;
-    ASSERT_EQ(replies.size(), 6U);
+    ASSERT_EQ(replies.size(), 8U);
     EXPECT_EQ(std::get<Opened>(replies[0]).size, 2U);
     EXPECT_EQ(std::get<OpenFailed>(replies[1]).failure.kind, ErrorKind::NotFound);
     EXPECT_EQ(std::get<ReadDone>(replies[2]).request, 4U);
     EXPECT_EQ(std::get<ReadFailed>(replies[3]).failure.message, "gone");
     EXPECT_EQ(std::get<Done>(replies[4]).request, 6U);
     EXPECT_EQ(std::get<Failed>(replies[5]).failure.kind, ErrorKind::NoSpace);
+    EXPECT_EQ(std::get<Checkpointed>(replies[6]).logged, 8U);
+    EXPECT_EQ(std::get<CheckpointDue>(replies[7]).waiting, 9U);
+}
+
+TEST(DriveProtocol, AResumedDriveComesBackAsItWas) {
+    Resumed sent{{"luks2", "0a1b", "ext4", "", "odd", 77, 4096}, std::string(kMaxProgress, 'p'), true, {{511, 9, 9}, {0, 9, 3}}};
+    const Result<FromDrive> decoded = decode_from_drive(encode(FromDrive(sent)));
+    ASSERT_TRUE(decoded);
+    const auto& resumed = std::get<Resumed>(*decoded);
+    EXPECT_EQ(resumed.drive.volume_id, "0a1b");
+    EXPECT_EQ(resumed.drive.size, 77U);
+    EXPECT_EQ(resumed.progress, sent.progress);
+    EXPECT_TRUE(resumed.is_finished);
+    ASSERT_EQ(resumed.files.size(), 2U);
+    EXPECT_EQ(resumed.files[0].file, 511U);
+    EXPECT_EQ(resumed.files[1].size, 9U);
+    EXPECT_EQ(resumed.files[1].written, 3U);
+
+    const auto is_legal = [&](const Resumed& message) { return decode_from_drive(encode(FromDrive(message))).has_value(); };
+    sent.files.assign(kMaxFiles, {1, 2, 2});
+    EXPECT_TRUE(is_legal(sent));
+    EXPECT_LE(encode(FromDrive(sent)).size(), kMaxMessage);
+    sent.files.emplace_back();
+    EXPECT_FALSE(is_legal(sent)) << "more files than can be open";
+    sent.files = {{kMaxFiles, 2, 2}};
+    EXPECT_FALSE(is_legal(sent)) << "a file number too many";
+    sent.files = {{1, 2, 3}};
+    EXPECT_FALSE(is_legal(sent)) << "more written than there is";
 }
 
 TEST(DriveProtocol, RefusesWhatLiesBeyondItsLimits) {
@@ -87,6 +119,12 @@ TEST(DriveProtocol, RefusesWhatLiesBeyondItsLimits) {
         {"an extent off its alignment", Batch{{Read{1, 0, 0, 1, kRingAlignment + 512}}}, false},
         {"the longest path", Batch{{Open{0, std::string(kMaxPath, 'x')}}}, true},
         {"a longer path", Batch{{Open{0, std::string(kMaxPath + 1, 'x')}}}, false},
+        {"the longest progress", Batch{{Checkpoint{std::string(kMaxProgress, 'x')}}}, true},
+        {"a longer progress", Batch{{Checkpoint{std::string(kMaxProgress + 1, 'x')}}}, false},
+        {"the longest path to be removed", Batch{{Remove{std::string(kMaxPath, 'x')}}}, true},
+        {"a longer path to be removed", Batch{{Remove{std::string(kMaxPath + 1, 'x')}}}, false},
+        {"the last kind of checkpoints", drive::Format{1, "", 1, 1, true, Checkpoints::HeaderFirst}, true},
+        {"a kind too many", drive::Format{1, "", 1, 1, true, static_cast<Checkpoints>(3)}, false},
         {"a full batch", Batch{std::vector<Request>(kMaxBatch, Finish{})}, true},
         {"a batch too long", Batch{std::vector<Request>(kMaxBatch + 1, Finish{})}, false},
     };
@@ -134,6 +172,22 @@ TEST(DriveClient, ASilentDriveIsGivenUpWhetherItIsHeardOrSpokenTo) {
     EXPECT_TRUE(deaf.client.is_broken());
 }
 
+TEST(DriveClient, AWordAboutACheckpointThatIsDueIsNoAnswer) {
+    Ends ends = make_ends();
+    const auto says = [&](Replies replies) { return ends.drive.send(encode(FromDrive(std::move(replies)))).has_value(); };
+    ASSERT_TRUE(says({{CheckpointDue{kCheckpointDue}}}));
+    ASSERT_TRUE(says({{Done{1}}}));
+    const auto replies = ends.client.receive();
+    ASSERT_TRUE(replies);
+    EXPECT_EQ(replies->size(), 1U);
+    EXPECT_TRUE(ends.client.is_checkpoint_due());
+    ASSERT_TRUE(says({{Checkpointed{5}}}));
+    const Result<Bytes> logged = ends.client.checkpoint("");
+    ASSERT_TRUE(logged);
+    EXPECT_EQ(*logged, 5U);
+    EXPECT_FALSE(ends.client.is_checkpoint_due());
+}
+
 TEST(DriveClient, TakesNoDescriptorsFromADrive) {
     Ends ends = make_ends();
     const std::vector<std::byte> reply = encode(FromDrive(Replies{{ReadDone{1}}}));
@@ -156,9 +210,9 @@ TEST(DriveProtocol, NoBytesMakeTheDecodersStumble) {
     std::cout << "seed " << seed << '\n';
     std::mt19937 random(seed);
     const std::vector<std::byte> valid = encode(
-        ToDrive(Batch{{Open{1, "path"}, Read{1, 1, 0, 4096, 0}, Create{2, "x", 3, 4}, Close{1}}}));
+        ToDrive(Batch{{Open{1, "path"}, Read{1, 1, 0, 4096, 0}, Create{2, "x", 3, 4}, Close{1}, Checkpoint{"p"}, Remove{"x"}}}));
     const std::vector<std::byte> valid_reply = encode(
-        FromDrive(Replies{{Opened{1, 2}, ReadFailed{5, {ErrorKind::Gone, "gone"}}, Done{6}}}));
+        FromDrive(Replies{{Opened{1, 2}, ReadFailed{5, {ErrorKind::Gone, "gone"}}, Done{6}, Checkpointed{7}}}));
     for (int round = 0; round < 50000; ++round) {
         std::vector<std::byte> bytes = round % 2 == 0 ? valid : valid_reply;
         const unsigned changes = 1 + random() % 4;

@@ -1,28 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Preloaded into the real programs by tests (crash_lab.py): records what is written into the store, and stops a thread
-// just before or just after the n-th operation of a kind, so that a kill can fall there. It talks to the test through a
+// Preloaded into the real programs by tests (crash_lab.py, crashing_drive.hpp): records what is written, and stops a thread
+// just before or just after the n-th operation of a kind, so that a kill can fall there, or ends its process. It talks to the test through a
 // shared file mapped before the programs lock themselves in, and makes no system call that their boxes refuse.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <libcryptsetup.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <random>
+#include <vector>
 
 namespace {
 
 constexpr std::size_t kName = 88;
 constexpr std::size_t kRecords = 1 << 17;
+constexpr std::uint32_t kAfter = 1;
+constexpr std::uint32_t kEnds = 2;
+constexpr std::uint32_t kUnplugged = 4;
+constexpr std::uint32_t kPowerCut = 8;
+constexpr int kDevice = 4;
 
-// crash_lab.py knows this layout.
+// crash_lab.py and crashing_drive.cpp know this layout.
 struct Record {
     std::uint32_t pid;
     /// 'w' pwrite, 'r' rename, 'y' any flush, 'k' the derivation of a volume key.
@@ -33,17 +43,20 @@ struct Record {
 };
 
 struct Shared {
-    /// 0: stop nowhere. Written last by the test.
+    /// 0: stop nowhere; '*': at any write or flush. Written last by the test.
     std::atomic<std::uint32_t> operation;
-    /// 1: after the operation.
-    std::uint32_t is_after;
+    /// Bit 0: after the operation. Bit 1: the process ends there by itself. Bit 2: then some of what dray-drive wrote to
+    /// its device is lost that was not flushed, as when the device is unplugged. Bit 3: to any file, as in a power cut.
+    std::uint32_t mode;
     /// How many of them are let by.
     std::atomic<std::int32_t> left;
     std::atomic<std::uint32_t> is_reached;
     std::atomic<std::uint32_t> may_go_on;
     std::atomic<std::uint32_t> count;
     /// A shell pattern for the last part of the file's name.
-    std::array<char, 40> pattern;
+    std::array<char, 36> pattern;
+    /// Which of the writes are lost.
+    std::uint32_t seed;
     std::array<Record, kRecords> records;
 };
 static_assert(sizeof(Record) == 112 && offsetof(Shared, records) == 64);
@@ -75,8 +88,65 @@ const char* name_of(int fd) {
     return fd >= 0 && static_cast<std::size_t>(fd) < names.size() ? names[static_cast<std::size_t>(fd)].data() : "";
 }
 
+/// What lay where something was written that was not flushed yet.
+struct Unflushed {
+    int fd;
+    off64_t offset;
+    std::size_t length;
+    std::byte* before;
+};
+
+std::vector<Unflushed>& unflushed() {
+    static std::vector<Unflushed> all;
+    return all;
+}
+
+void remember(int fd, off64_t offset, std::size_t length) {
+    if (shared == nullptr || (shared->mode & (kUnplugged | kPowerCut)) == 0 ||
+        (fd != kDevice && (shared->mode & kPowerCut) == 0))
+        return;
+    // Aligned, because the device is read past the page cache.
+    constexpr std::size_t kPage = 4096;
+    auto* const before = static_cast<std::byte*>(std::aligned_alloc(kPage, (length + kPage - 1) / kPage * kPage));
+    const ssize_t count = pread64(fd, before, length, offset);
+    // Behind the end of the file there were zeros, as far as anybody can tell.
+    std::memset(before + std::max<ssize_t>(count, 0), 0, length - static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+    unflushed().push_back({fd, offset, length, before});
+}
+
+void forget(int fd) {
+    std::erase_if(unflushed(), [fd](const Unflushed& write) {
+        if (write.fd == fd)
+            std::free(write.before);
+        return write.fd == fd;
+    });
+}
+
+/// From the last one back; what a later write that stays lies upon stays too.
+void lose_some() {
+    std::minstd_rand random(shared->seed);
+    std::vector<Unflushed> kept;
+    const std::size_t of_eight = random() % 9;
+    for (auto write = unflushed().rbegin(); write != unflushed().rend(); ++write) {
+        const bool is_under = std::any_of(kept.begin(), kept.end(), [&](const Unflushed& other) {
+            return other.fd == write->fd && other.offset < write->offset + static_cast<off64_t>(write->length) &&
+                   write->offset < other.offset + static_cast<off64_t>(other.length);
+        });
+        if (is_under || random() % 8 >= of_eight)
+            kept.push_back(*write);
+        else
+            (void)next<ssize_t(int, const void*, size_t, off64_t)>("pwrite64")(write->fd, write->before, write->length,
+                                                                              write->offset);
+    }
+}
+
 void stop_here(char operation) {
     shared->is_reached = 1;
+    if ((shared->mode & (kUnplugged | kPowerCut)) != 0)
+        lose_some();
+    // Whoever is in a box that lets nobody kill is ended by the box.
+    if ((shared->mode & kEnds) != 0)
+        syscall(SYS_kill, getpid(), SIGKILL);
     while (shared->may_go_on == 0) {
         // The box of the unlocking does not let anybody sleep.
         if (operation == 'k')
@@ -88,7 +158,12 @@ void stop_here(char operation) {
 
 /// Whether this is the operation that the test waits for.
 bool is_wanted(char operation, const char* name) {
-    if (shared == nullptr || shared->operation != static_cast<std::uint32_t>(operation) ||
+    if (shared == nullptr)
+        return false;
+    const std::uint32_t wanted = shared->operation;
+    const bool is_kind = wanted == static_cast<std::uint32_t>(operation) ||
+                         (wanted == '*' && (operation == 'w' || operation == 'y'));
+    if (!is_kind ||
         fnmatch(shared->pattern.data(), name, 0) != 0)
         return false;
     return shared->left.fetch_sub(1) == 0;
@@ -111,11 +186,11 @@ void record(char operation, const char* name, std::uint64_t offset, std::uint64_
 template <typename Call>
 auto around(char operation, const char* name, std::uint64_t offset, std::uint64_t length, const Call& call) {
     const bool is_it = is_wanted(operation, name);
-    if (is_it && shared->is_after == 0)
+    if (is_it && (shared->mode & kAfter) == 0)
         stop_here(operation);
     record(operation, name, offset, length);
     const auto result = call();
-    if (is_it && shared->is_after != 0)
+    if (is_it && (shared->mode & kAfter) != 0)
         stop_here(operation);
     return result;
 }
@@ -163,20 +238,28 @@ int openat(int at, const char* path, int flags, ...) {
 int __openat_2(int at, const char* path, int flags) { return openat(at, path, flags); }
 
 ssize_t pwrite(int fd, const void* bytes, size_t length, off_t offset) {
+    remember(fd, offset, length);
     return around('w', name_of(fd), static_cast<std::uint64_t>(offset), length, [&] {
         return next<ssize_t(int, const void*, size_t, off_t)>("pwrite")(fd, bytes, length, offset);
     });
 }
 ssize_t pwrite64(int fd, const void* bytes, size_t length, off64_t offset) {
+    remember(fd, offset, length);
     return around('w', name_of(fd), static_cast<std::uint64_t>(offset), length, [&] {
         return next<ssize_t(int, const void*, size_t, off64_t)>("pwrite64")(fd, bytes, length, offset);
     });
 }
 int fsync(int fd) {
-    return around('y', name_of(fd), 0, 0, [&] { return next<int(int)>("fsync")(fd); });
+    return around('y', name_of(fd), 0, 0, [&] {
+        forget(fd);
+        return next<int(int)>("fsync")(fd);
+    });
 }
 int fdatasync(int fd) {
-    return around('y', name_of(fd), 0, 0, [&] { return next<int(int)>("fdatasync")(fd); });
+    return around('y', name_of(fd), 0, 0, [&] {
+        forget(fd);
+        return next<int(int)>("fdatasync")(fd);
+    });
 }
 int syncfs(int fd) noexcept {
     return around('y', "syncfs", 0, 0, [&] { return next<int(int)>("syncfs")(fd); });

@@ -190,10 +190,12 @@ Result<Unlocked> Client::unlock(const Unlock& unlock, std::string* status) {
 }
 
 Result<Unlocked> Client::format(const Format& format, int state_fd) {
-    return begin_unlocked(format, format.checkpoints != Checkpoints::None ? state_fd : -1, nullptr);
+    has_checkpoints_ = format.checkpoints != Checkpoints::None;
+    return begin_unlocked(format, has_checkpoints_ ? state_fd : -1, nullptr);
 }
 
 Result<Resumed> Client::resume(const Resume& resume, int state_fd) {
+    has_checkpoints_ = true;
     DRAY_LET(FromDrive answer, begin(resume, state_fd, nullptr));
     if (auto* resumed = std::get_if<Resumed>(&answer))
         return std::move(*resumed);
@@ -225,13 +227,18 @@ Result<std::vector<Reply>> Client::replies_of(const Message& message) {
     auto* replies = std::get_if<Replies>(&*answer);
     if (replies == nullptr)
         return fail(out_of_turn());
-    std::erase_if(replies->replies, [this](const Reply& reply) {
+    // Said again and again, it would be a sign of life without an answer.
+    bool is_wrong = false;
+    std::erase_if(replies->replies, [&](const Reply& reply) {
         if (std::holds_alternative<Checkpointed>(reply))
             is_checkpoint_due_ = false;
         const bool is_due = std::holds_alternative<CheckpointDue>(reply);
+        is_wrong |= is_due && (is_checkpoint_due_ || !has_checkpoints_);
         is_checkpoint_due_ |= is_due;
         return is_due;
     });
+    if (is_wrong)
+        return fail(out_of_turn());
     return std::move(replies->replies);
 }
 

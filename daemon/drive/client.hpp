@@ -83,6 +83,7 @@ private:
     SharedMemory ring_;
     std::optional<Microseconds> patience_;
     bool is_broken_ = false;
+    bool has_checkpoints_ = false;
     bool is_checkpoint_due_ = false;
 };
 

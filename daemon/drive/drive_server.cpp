@@ -180,7 +180,7 @@ void DriveServer::answer(const Remove& remove) {
 
 void DriveServer::answer(const Checkpoint& checkpoint) {
     const Result<Bytes> logged = filler_ != nullptr ? filler_->checkpoint(checkpoint) : fail(to_error(wrong_mode()));
-    is_checkpoint_told_ = false;
+    is_checkpoint_told_ = is_checkpoint_told_ && !logged;
     if (logged)
         replies_.emplace_back(Checkpointed{*logged});
     else

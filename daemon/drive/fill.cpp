@@ -47,18 +47,20 @@ Result<void> put_in_place(volume::LuksVolume& volume, const FillState::Blocks& b
 }  // namespace
 
 struct Filler::State {
+    explicit State(volume::DeviceFile& on) : device(on) {}
+
     volume::DeviceFile& device;
-    volume::VolumeIdentity identity{};
+    volume::VolumeIdentity identity;
     /// Waits in memory, or in the state file: until it is written, the device holds nothing that anybody could open.
-    FileDescriptor header{};
-    std::unique_ptr<volume::LuksVolume> volume{};
-    std::unique_ptr<fs::Ext4Writer> filesystem{};
-    std::array<std::optional<fs::NewFile>, kMaxFiles> files{};
+    FileDescriptor header;
+    std::unique_ptr<volume::LuksVolume> volume;
+    std::unique_ptr<fs::Ext4Writer> filesystem;
+    std::array<std::optional<fs::NewFile>, kMaxFiles> files;
     /// With checkpoints: where they are kept, and the last one; number 0 stands for none.
-    std::optional<FillState> kept{};
-    FillRecord record{};
+    std::optional<FillState> kept;
+    FillRecord record;
     /// After what went wrong in Close, which has no answer, or half-way, nothing good can come.
-    std::optional<Error> failed{};
+    std::optional<Error> failed;
 
     Result<void> check() const {
         if (failed)
@@ -185,7 +187,7 @@ Result<std::unique_ptr<Filler>> Filler::format(volume::DeviceFile& device, const
     DRAY_TRY(volume::wipe_signatures(device));
     volume::LuksSegment segment = luks.segment;
     segment.size = (format.size - segment.offset) / segment.sector_size * segment.sector_size;
-    auto state = std::unique_ptr<State>(new State{device});
+    auto state = std::make_unique<State>(device);
     state->identity = luks.identity;
     state->header = std::move(luks.header);
     state->kept = std::move(kept);
@@ -207,7 +209,7 @@ Result<std::unique_ptr<Filler>> Filler::resume(volume::DeviceFile& device, const
         return fail(ErrorKind::Conflict, "the drive holds another volume than the one that was being filled");
     volume::LuksSegment segment = *unlocked;
     segment.size = found.record.volume_size;
-    auto state = std::unique_ptr<State>(new State{device});
+    auto state = std::make_unique<State>(device);
     state->identity = volume.identity;
     state->kept = std::move(kept);
     state->record = std::move(found.record);

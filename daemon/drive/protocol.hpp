@@ -88,7 +88,7 @@ struct Format {
 /// NotFound: it has no checkpoint; format again. Conflict: the device is another one, or was changed since.
 struct Resume {
     /// Unless empty: the volume must have this identifier.
-    std::string volume_id{};
+    std::string volume_id;
 };
 
 /// Opens `path` under the number `file`, chosen by the peer, free until Close. Reads for it may follow in

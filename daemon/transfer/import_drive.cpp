@@ -183,6 +183,8 @@ Result<void> Import::heard(const drive::Reply& reply) {
             },
             [&](const drive::Done&) -> Result<void> { return lie(); },
             [&](const drive::Failed&) -> Result<void> { return lie(); },
+            [&](const drive::Checkpointed&) -> Result<void> { return lie(); },
+            [&](const drive::CheckpointDue&) -> Result<void> { return lie(); },
         },
         reply);
 }

@@ -161,7 +161,7 @@ bool is_wanted(char operation, const char* name) {
     if (shared == nullptr)
         return false;
     const std::uint32_t wanted = shared->operation;
-    const bool is_kind = wanted == static_cast<std::uint32_t>(operation) ||
+    const bool is_kind = wanted == static_cast<unsigned char>(operation) ||
                          (wanted == '*' && (operation == 'w' || operation == 'y'));
     if (!is_kind ||
         fnmatch(shared->pattern.data(), name, 0) != 0)

@@ -56,7 +56,7 @@ std::uint64_t announced_seed() {
 /// What is put onto the drive, step by step; the progress is the number of the next one.
 struct Step {
     enum Kind { Directory, Small, Begin, Piece, End, Remove, Checkpoint } kind;
-    std::string path{};
+    std::string path;
     std::uint32_t file = 0;
     Bytes offset = 0;
     Bytes length = 0;
@@ -90,7 +90,7 @@ public:
                 files.erase(path);
             }
             if (random_() % 8 == 0)
-                steps.push_back({Step::Checkpoint});
+                steps.push_back({Step::Checkpoint, ""});
         }
         while (written_["large"] < kLarge)
             piece("large", 7);
@@ -121,6 +121,7 @@ public:
                 open.erase(step.file);
         }
         std::vector<Resumed::File> list;
+        list.reserve(open.size());
         for (const auto& [number, file] : open)
             list.push_back(file);
         return list;
@@ -165,19 +166,18 @@ private:
         }
         if (!has_checkpoints)
             return {};
-        DRAY_LET(logged_, client.checkpoint(std::to_string(number + 1)));
-        ++checkpoints_;
-        all_logged_ += logged_;
+        DRAY_LET(const Bytes logged, client.checkpoint(std::to_string(number + 1)));
+        ++checkpoints;
+        all_logged += logged;
         return {};
     }
 
     std::mt19937_64 random_;
     std::map<std::string, Bytes> written_;
-    Bytes logged_ = 0;
 
 public:
-    int checkpoints_ = 0;
-    Bytes all_logged_ = 0;
+    int checkpoints = 0;
+    Bytes all_logged = 0;
 };
 
 void expect_same_files(const std::vector<Resumed::File>& left, const std::vector<Resumed::File>& right) {
@@ -235,7 +235,7 @@ TEST_P(KilledFilling, IsCleanAtEveryMomentAndGoneOnWithToItsEnd) {
             const auto logged = test::read_state_part(state, test::kStateLog);
             // The first drive tells how many operations there are.
             if (operations != 0 && kills < kills_wanted())
-                point.end_at(static_cast<std::uint32_t>(random() % (operations / (1 + random() % 3))), random() % 2 == 0,
+                point.end_at(static_cast<std::uint32_t>(random() % (settled ? operations / 3 : operations)), random() % 2 == 0,
                              static_cast<CrashPoint::Loses>(random() % 3), static_cast<std::uint32_t>(random()));
             else
                 point.end_nowhere();
@@ -295,8 +295,8 @@ TEST_P(KilledFilling, IsCleanAtEveryMomentAndGoneOnWithToItsEnd) {
         expect_content(scratch, plan.files);
         if (HasFatalFailure())
             return;
-        if (plan.checkpoints_ > 0)
-            std::cout << plan.checkpoints_ << " checkpoints, " << plan.all_logged_ / kKiB << " KiB of redo log\n";
+        if (plan.checkpoints > 0)
+            std::cout << plan.checkpoints << " checkpoints, " << plan.all_logged / kKiB << " KiB of redo log\n";
     }
     std::cout << kills << " kills in " << drives << " drives; " << resumed_with_log << " with a log to replay, "
               << begun_anew - drives << " before the first checkpoint\n";
@@ -568,6 +568,27 @@ TEST(Resuming, AFinishedDriveIsFinishedAgain) {
         drive.end();
         test::expect_clean_drive(half.scratch, half.device, half.scratch / "key", "");
     }
+}
+
+TEST(Resuming, HappensInTheBoxAndWithoutTheKey) {
+    HalfFilled half;
+    FillingProcess drive(half.device, half.state, kKey, nullptr);
+    ASSERT_TRUE(drive.client().resume({}, drive.state_fd()));
+    const std::string process = "/proc/" + std::to_string(drive.pid());
+    std::ifstream status(process + "/status");
+    std::string line;
+    bool is_boxed = false;
+    while (std::getline(status, line))
+        is_boxed |= line == "Seccomp:\t2";
+    EXPECT_TRUE(is_boxed);
+    int state_files = 0;
+    for (const auto& entry : stdfs::directory_iterator(process + "/fd")) {
+        const std::string target = stdfs::read_symlink(entry.path());
+        EXPECT_EQ(target.find("memfd:key"), std::string::npos) << target;
+        EXPECT_EQ(target.find("pipe:[") == 0 && entry.path().filename().string() > "2", false) << target;
+        state_files += target == half.state ? 1 : 0;
+    }
+    EXPECT_EQ(state_files, 1);
 }
 
 TEST(Resuming, AFullDriveSaysSoAndWhatFitsIsMade) {

@@ -3,6 +3,7 @@
 
 #include "daemon/drive/client.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <iostream>
@@ -175,6 +176,9 @@ TEST(DriveClient, ASilentDriveIsGivenUpWhetherItIsHeardOrSpokenTo) {
 TEST(DriveClient, AWordAboutACheckpointThatIsDueIsNoAnswer) {
     Ends ends = make_ends();
     const auto says = [&](Replies replies) { return ends.drive.send(encode(FromDrive(std::move(replies)))).has_value(); };
+    const FileDescriptor state(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    ASSERT_TRUE(ends.drive.send(encode(FromDrive(Unlocked{"luks2", "", "ext4", "", "", 1}))));
+    ASSERT_TRUE(ends.client.format({1, "", 1, 1, true, Checkpoints::HeaderFirst}, state.get()));
     ASSERT_TRUE(says({{CheckpointDue{kCheckpointDue}}}));
     ASSERT_TRUE(says({{Done{1}}}));
     const auto replies = ends.client.receive();
@@ -186,6 +190,14 @@ TEST(DriveClient, AWordAboutACheckpointThatIsDueIsNoAnswer) {
     ASSERT_TRUE(logged);
     EXPECT_EQ(*logged, 5U);
     EXPECT_FALSE(ends.client.is_checkpoint_due());
+
+    ASSERT_TRUE(says({{CheckpointDue{1}}}));
+    ASSERT_TRUE(says({{CheckpointDue{1}}}));
+    EXPECT_EQ(ends.client.receive().error().kind(), ErrorKind::Corrupt) << "twice";
+    EXPECT_TRUE(ends.client.is_broken());
+    Ends reader = make_ends();
+    ASSERT_TRUE(reader.drive.send(encode(FromDrive(Replies{{CheckpointDue{1}}}))));
+    EXPECT_EQ(reader.client.receive().error().kind(), ErrorKind::Corrupt) << "to somebody who reads";
 }
 
 TEST(DriveClient, TakesNoDescriptorsFromADrive) {

@@ -64,7 +64,9 @@ std::pair<pid_t, MessageSocket> start(int device, int key, const CrashPoint* poi
         dup2(high[i], drive::kSocketFd + static_cast<int>(i));
     close_range(drive::kLockFd + 1, ~0U, 0);
     const std::array<char*, 2> arguments{const_cast<char*>("dray-drive"), nullptr};
-    const std::array<char*, 3> environment{const_cast<char*>(preload.c_str()), const_cast<char*>(points.c_str()), nullptr};
+    // A sanitizer's runtime wants to be first.
+    const std::array<char*, 4> environment{const_cast<char*>(preload.c_str()), const_cast<char*>(points.c_str()),
+                                           const_cast<char*>("ASAN_OPTIONS=verify_asan_link_order=0"), nullptr};
     const std::array<char*, 1> nothing{nullptr};
     execve(program.c_str(), arguments.data(), point != nullptr ? environment.data() : nothing.data());
     _exit(127);
@@ -187,7 +189,7 @@ std::optional<StatePart> read_state_part(const std::string& path, Bytes place) {
 }
 
 void expect_clean_drive(const ScratchDirectory& scratch, const std::string& device, const std::string& key_file,
-                        const std::string& header_state) {
+                        const std::string& header_state, std::size_t sector_size) {
     std::string whole = device;
     if (!header_state.empty()) {
         whole = scratch / "whole";
@@ -195,7 +197,7 @@ void expect_clean_drive(const ScratchDirectory& scratch, const std::string& devi
         run("dd if=" + header_state + " of=" + whole + " bs=1M skip=4 count=16 conv=notrunc");
     }
     run("cryptsetup open --test-passphrase --key-file " + key_file + " " + whole);
-    decrypt_drive(scratch, whole, key_file, 4096, scratch / "plain");
+    decrypt_drive(scratch, whole, key_file, sector_size, scratch / "plain");
     const int status = std::system(("e2fsck -fn " + scratch / "plain" + " >" + scratch / "fsck" + " 2>&1").c_str());
     const std::vector<std::byte> log = status != 0 ? read_bytes(scratch / "fsck") : std::vector<std::byte>();
     ASSERT_EQ(status, 0) << std::string(reinterpret_cast<const char*>(log.data()), std::min<std::size_t>(log.size(), 2000));

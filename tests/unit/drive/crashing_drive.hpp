@@ -74,6 +74,6 @@ std::optional<StatePart> read_state_part(const std::string& path, Bytes place);
 
 /// Decrypts the drive, with the state file's LUKS header unless that is empty, and lets e2fsck look at it.
 void expect_clean_drive(const ScratchDirectory& scratch, const std::string& device, const std::string& key_file,
-                        const std::string& header_state);
+                        const std::string& header_state, std::size_t sector_size = 4096);
 
 }  // namespace dray::test

@@ -43,6 +43,7 @@ std::string make_device(const ScratchDirectory& scratch, const std::string& name
     for (Bytes offset = 0; offset < size; offset += old.size())
         if (!write_fully(fd.get(), offset, old, path))
             throw std::runtime_error("cannot make a device");
+    stdfs::resize_file(path, size);
     return path;
 }
 
@@ -568,6 +569,34 @@ TEST(Resuming, AFinishedDriveIsFinishedAgain) {
         drive.end();
         test::expect_clean_drive(half.scratch, half.device, half.scratch / "key", "");
     }
+}
+
+TEST(Resuming, TakesAPassphraseAndSectorsOf512) {
+    const ScratchDirectory scratch;
+    test::write_bytes(scratch / "key", kKey);
+    const Bytes size = kSize + 512;
+    const std::string device = make_device(scratch, "device", size);
+    const std::string state = scratch / "state";
+    const Content content = test::random_bytes(3, 2 * kMiB);
+    {
+        FillingProcess drive(device, state, kKey, nullptr);
+        ASSERT_TRUE(drive.client().format({size, "", 50, 32 * kMiB, false, Checkpoints::HeaderFirst}, drive.state_fd()));
+        ASSERT_TRUE(drive.client().checkpoint("one"));
+        ASSERT_TRUE(drive.client().call(Create{1, "file", content.size(), 0}));
+        ASSERT_TRUE(drive.client().checkpoint("two"));
+        drive.kill();
+    }
+    test::expect_clean_drive(scratch, device, scratch / "key", "", 512);
+    FillingProcess drive(device, state, kKey, nullptr);
+    const Result<Resumed> resumed = drive.client().resume({}, drive.state_fd());
+    ASSERT_TRUE(resumed) << resumed.error().text();
+    EXPECT_EQ(resumed->progress, "two");
+    std::copy(content.begin(), content.end(), drive.client().ring().begin());
+    ASSERT_TRUE(drive.client().call(Write{1, 1, 0, content.size(), 0}));
+    ASSERT_TRUE(drive.client().call(Finish{}));
+    drive.end();
+    test::expect_clean_drive(scratch, device, scratch / "key", "", 512);
+    expect_content(scratch, {{"file", content}});
 }
 
 TEST(Resuming, HappensInTheBoxAndWithoutTheKey) {

@@ -239,12 +239,14 @@ Result<void> serve_resuming(Peer& peer, const Resume& resume, std::vector<FileDe
         return give_up(peer, found.error(), volume::kDiskOperationFailed);
     const FillRecord& record = found->record;
     if ((!resume.volume_id.empty() && resume.volume_id != record.volume_id) || record.device_size != (*device)->size())
-        return give_up(peer, {ErrorKind::Conflict, "the last checkpoint is of another drive"}, volume::kDiskOperationFailed);
+        return give_up(peer, {ErrorKind::Conflict, "the last checkpoint is of another drive"},
+                       volume::kDiskOperationFailed);
     if (const Result<void> locked = lock_whole_disk(); !locked)
         return give_up(peer, locked.error(), volume::kDiskOperationFailed);
 
     HeaderOverDevice with_header(**device, *state);
-    volume::BlockDevice& locked_volume = record.is_header_last ? static_cast<volume::BlockDevice&>(with_header) : **device;
+    volume::BlockDevice& locked_volume =
+        record.is_header_last ? static_cast<volume::BlockDevice&>(with_header) : **device;
     FileDescriptor key(kKeyFd);
     const volume::UnlockPolicy policy{peer.setup.unlock_memory, false, record.volume_id, 0};
     DRAY_LET(UnlockChild child, UnlockChild::start(locked_volume, key.get(), policy, [&peer] {
@@ -260,8 +262,9 @@ Result<void> serve_resuming(Peer& peer, const Resume& resume, std::vector<FileDe
         return give_up(peer, as_conflict(answer->error().error), answer->error().status);
     volume::UnlockedVolume& unlocked = **answer;
     if (!is_allowed(unlocked, policy) || unlocked.identity.type != "luks2" || !unlocked.partition_table.empty())
-        return give_up(peer, {ErrorKind::Conflict, "the drive is not the one that was being filled: it holds another volume"},
-                       volume::kUnlockVolumeFailed);
+        return give_up(
+            peer, {ErrorKind::Conflict, "the drive is not the one that was being filled: it holds another volume"},
+            volume::kUnlockVolumeFailed);
     Result<std::unique_ptr<Filler>> filler = Filler::resume(**device, unlocked, *std::move(state), *std::move(found));
     unlocked.key.wipe();
     if (!filler)

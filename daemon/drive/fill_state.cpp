@@ -184,9 +184,11 @@ Result<void> FillState::check(const FillRecord& record) {
     for (const FillFile& file : record.files)
         size += 64 + file.written.size() * kRun;
     if (record.progress.size() > kMaxProgress)
-        return fail(ErrorKind::LimitReached, "a progress of {} bytes is too long for a checkpoint", record.progress.size());
+        return fail(ErrorKind::LimitReached, "a progress of {} bytes is too long for a checkpoint",
+                    record.progress.size());
     if (size > kMaxRecord)
-        return fail(ErrorKind::LimitReached, "the files that are open have been written in too many parts for a checkpoint");
+        return fail(ErrorKind::LimitReached,
+                    "the files that are open have been written in too many parts for a checkpoint");
     return {};
 }
 
@@ -222,7 +224,8 @@ Result<Bytes> FillState::write_log(const FillRecord& record, const Blocks& block
 Result<FillState::Head> FillState::read_head(Bytes place) const {
     std::array<std::byte, kHead> bytes{};
     DRAY_TRY(read_fully(file_.get(), place, bytes, kName));
-    if (!std::ranges::equal(std::span(bytes).first(kMagic.size()), std::as_bytes(std::span(kMagic.data(), kMagic.size()))))
+    if (!std::ranges::equal(std::span(bytes).first(kMagic.size()),
+                            std::as_bytes(std::span(kMagic.data(), kMagic.size()))))
         return fail(ErrorKind::NotFound, "there is nothing");
     WireReader in{std::span(bytes).subspan(kMagic.size())};
     const std::uint32_t version = in.u32();

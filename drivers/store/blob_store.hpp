@@ -49,6 +49,8 @@ struct BlobStatus {
     std::string etag;
     BlobProperties properties;
     BlobMetadata metadata;
+    /// The service keeps it where it cannot be read from at once (Azure's archive tier).
+    bool is_archived = false;
     /// Of the upload that made it, where the store tells_uploads(); "" where another program made it.
     std::string upload_id;
 };
@@ -168,6 +170,14 @@ public:
     /// and is not the blob's etag any more.
     virtual Result<void> read(const BlobName& name, Bytes offset, std::span<std::byte> content,
                               const std::string& if_match, std::stop_token stop) = 0;
+
+    /// What the blob is made of, in order, each with offset, length and, of blocks, the id: the blocks that were committed, or
+    /// those ranges of a page blob that have content (the others read as zeros). Nothing where the store keeps no such thing, or
+    /// not of this blob: it is in one piece then. NotFound. Busy: as read().
+    virtual Result<std::optional<std::vector<Piece>>> pieces(const BlobName& /*name*/, const std::string& /*if_match*/,
+                                                             std::stop_token /*stop*/) {
+        return std::nullopt;
+    }
 
     /// Up to `most` (at least 1) blobs of a container whose names begin with `prefix`, in order of name, byte
     /// by byte. NotFound: no such container.

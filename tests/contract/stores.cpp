@@ -41,6 +41,7 @@ public:
     Result<std::unique_ptr<BlobStore>> open() override { return open_store(config(), access()); }
     std::string secret() const override { return test::Azurite::the().key(); }
     bool keeps_snapshots() const override { return true; }
+    bool tells_pieces() const override { return true; }
     /// blob-rest.md A.1.
     bool holds(const std::string& name) const override {
         const std::string bounded = "/" + name + "/";
@@ -71,6 +72,7 @@ public:
     bool resumes() const override { return false; }
     bool leaves_out_blocks() const override { return false; }
     bool keeps_content_md5() const override { return false; }
+    bool tells_pieces() const override { return false; }
 
 protected:
     StoreConfig config() const override {

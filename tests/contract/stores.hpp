@@ -35,6 +35,8 @@ public:
     virtual bool keeps_content_md5() const { return true; }
     /// Off: there are no snapshots, taking one is Unsupported.
     virtual bool keeps_snapshots() const { return false; }
+    /// Off: it does not know what a blob is made of.
+    virtual bool tells_pieces() const { return false; }
     /// Whether it can keep a name that parse_blob_path() allows; others it must refuse as InvalidArgument.
     virtual bool holds(const std::string& /*name*/) const { return true; }
 };

@@ -80,6 +80,7 @@ Result<Seen> look_at(AzureClient& client, const BlobName& name, const std::stop_
     Seen seen;
     BlobStatus& status = seen.status;
     status.name = name;
+    status.is_archived = answer.header("x-ms-access-tier") == "Archive";
     status.type = answer.header("x-ms-blob-type") == "PageBlob" ? BlobType::Page : BlobType::Block;
     const std::string& length = answer.header("content-length");
     (void)std::from_chars(length.data(), length.data() + length.size(), status.length);

@@ -31,6 +31,8 @@ public:
     Result<BlobStatus> stat(const BlobName& name) override;
     Result<void> read(const BlobName& name, Bytes offset, std::span<std::byte> content, const std::string& if_match,
                       std::stop_token stop) override;
+    Result<std::optional<std::vector<Piece>>> pieces(const BlobName& name, const std::string& if_match,
+                                                     std::stop_token stop) override;
     Result<ListPage> list(const std::string& container, const std::string& prefix, const std::string& marker,
                           std::size_t most) override;
     Result<ListPage> list_with_snapshots(const std::string& container, const std::string& prefix, const std::string& marker,

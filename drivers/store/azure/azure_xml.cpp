@@ -113,6 +113,8 @@ void take_property(BlobStatus& blob, const std::string& name, std::string text) 
         blob.etag = unquoted(text);
     else if (name == "BlobType")
         blob.type = text == "PageBlob" ? BlobType::Page : BlobType::Block;
+    else if (name == "AccessTier")
+        blob.is_archived = text == "Archive";
     else if (name == "Content-Type")
         properties.content_type = content_type_of(text);
     else if (name == "Content-Encoding")
@@ -209,6 +211,34 @@ Result<std::vector<StoredBlock>> parse_block_list(std::string_view xml) {
     };
     DRAY_TRY(walker.walk(xml));
     return blocks;
+}
+
+Result<PageListing> parse_page_list(std::string_view xml) {
+    PageListing listing;
+    Bytes start = 0;
+    Bytes end = 0;
+    bool is_listing = false;
+    bool is_backward = false;
+    Walker walker;
+    walker.open = [&](const Walker::Path& path, bool /*is_encoded*/) {
+        is_listing = is_listing || (path.size() == 1 && path[0] == "PageList");
+    };
+    walker.close = [&](const Walker::Path& path, std::string text) {
+        if (path.size() == 2 && path[1] == "NextMarker")
+            listing.marker = std::move(text);
+        else if (path.size() == 3 && path[1] == "PageRange" && path[2] == "Start")
+            start = number_of(text);
+        else if (path.size() == 3 && path[1] == "PageRange" && path[2] == "End")
+            end = number_of(text);
+        else if (path.size() == 2 && path[1] == "PageRange") {
+            is_backward = is_backward || end < start || end + 1 == 0;
+            listing.ranges.emplace_back(start, end + 1 - start);
+        }
+    };
+    DRAY_TRY(walker.walk(xml));
+    if (!is_listing || is_backward)
+        return fail(ErrorKind::Corrupt, "the service's answer is no list of pages");
+    return listing;
 }
 
 std::string write_block_list(const std::vector<std::string>& ids) {

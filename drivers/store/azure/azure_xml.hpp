@@ -43,6 +43,15 @@ struct StoredBlock {
 
 Result<std::vector<StoredBlock>> parse_block_list(std::string_view xml);
 
+struct PageListing {
+    /// First byte and length.
+    std::vector<std::pair<Bytes, Bytes>> ranges;
+    std::string marker;
+};
+
+/// Corrupt: no list of pages, or a range that ends before it begins.
+Result<PageListing> parse_page_list(std::string_view xml);
+
 std::string write_block_list(const std::vector<std::string>& ids);
 
 /// RFC 1123 dates, entity tags without quotes, values back as they were given: what HEAD's headers and listings have

@@ -92,6 +92,8 @@ struct TransfersConfig {
     unsigned per_bus = 0;
     unsigned requests = 64;
     Bytes ring = 96 * kMiB;
+    /// Of an export: how long what was written may be lost by a crash.
+    Microseconds checkpoint = std::chrono::seconds(5);
 
     bool operator==(const TransfersConfig&) const = default;
 };

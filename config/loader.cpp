@@ -45,6 +45,7 @@ void read_transfers(ConfigSection section, TransfersConfig& transfers) {
     section.read_number("per-bus", transfers.per_bus, 0, 64);
     section.read_number("requests", transfers.requests, 1, 1024);
     section.read_bytes("ring", transfers.ring, 16 * kMiB, 4 * kGiB);
+    section.read_duration("checkpoint", transfers.checkpoint, std::chrono::milliseconds(100), std::chrono::hours(1));
     section.finish();
 }
 

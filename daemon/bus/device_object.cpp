@@ -25,10 +25,7 @@ Result<Request> assign(sd_bus_message* call, const Found& found) {
     std::string subject = "job " + job + " device " + found.device->device.id;
     auto run = [objects = found.objects, id = found.device->device.id, job, serial,
                 overwrite]() -> Result<Reply> {
-        if (overwrite)
-            return fail(ErrorKind::InvalidArgument,
-                        "option overwrite is for export jobs, and there are only import jobs");
-        DRAY_TRY(objects->engine().assign(id, job, serial));
+        DRAY_TRY(objects->engine().assign(id, job, serial, overwrite));
         return Done();
     };
     return Request{std::move(actions), std::move(subject), std::move(run)};

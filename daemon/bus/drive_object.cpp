@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "daemon/base/memfd.hpp"
 #include "daemon/bus/object_paths.hpp"
 #include "daemon/bus/objects.hpp"
 #include "daemon/bus/options.hpp"
@@ -15,7 +16,8 @@ namespace {
 constexpr std::array kRetryOptions{OptionSpec{"key", OptionType::Secret},
                                    OptionSpec{"manifest", OptionType::Text},
                                    OptionSpec{"manifest-hash", OptionType::Text},
-                                   OptionSpec{"partition", OptionType::Number}};
+                                   OptionSpec{"partition", OptionType::Number},
+                                   OptionSpec{"overwrite", OptionType::Flag}};
 
 std::string subject_of(const Found& found) {
     return "job " + found.job->name + " drive " + found.drive->serial;
@@ -38,12 +40,16 @@ Result<Request> retry(sd_bus_message* call, const Found& found) {
     wish.manifest = options.text("manifest");
     wish.manifest_hash = options.text("manifest-hash");
     wish.partition = options.number("partition");
+    wish.may_overwrite = options.flag("overwrite").value_or(false);
+    std::vector<const char*> actions{kRunJobs};
+    if (wish.may_overwrite)
+        actions.push_back(kOverwriteDrives);
     auto run = [objects = found.objects, job = found.job->name, serial = found.drive->serial,
                 wish = std::move(wish)]() mutable -> Result<Reply> {
         DRAY_TRY(objects->engine().retry(job, serial, std::move(wish)));
         return Done();
     };
-    return Request{{kRunJobs}, subject_of(found), std::move(run)};
+    return Request{std::move(actions), subject_of(found), std::move(run)};
 }
 
 Result<Request> repair(sd_bus_message* call, const Found& found) {
@@ -56,9 +62,10 @@ Result<Request> repair(sd_bus_message* call, const Found& found) {
 
 Result<Request> get_key(sd_bus_message* call, const Found& found) {
     DRAY_TRY(Options::read(call, {}));
-    auto run = []() -> Result<Reply> {
-        return fail(ErrorKind::Unsupported,
-                    "the key of an import job's drive is not given out; only export jobs have keys to read");
+    auto run = [objects = found.objects, job = found.job->name, serial = found.drive->serial]() -> Result<Reply> {
+        DRAY_LET(const SecretBytes key, objects->engine().read_key(job, serial));
+        DRAY_LET(FileDescriptor memfd, make_sealed_memfd("dray-key", key.bytes()));
+        return Descriptor{std::make_shared<const FileDescriptor>(std::move(memfd))};
     };
     return Request{{kReadKeys}, subject_of(found), std::move(run)};
 }

@@ -18,7 +18,8 @@ namespace {
 constexpr std::array kAddDriveOptions{
     OptionSpec{"key", OptionType::Secret}, OptionSpec{"manifest", OptionType::Text},
     OptionSpec{"manifest-hash", OptionType::Text}, OptionSpec{"header-hash", OptionType::Text},
-    OptionSpec{"volume-id", OptionType::Text}, OptionSpec{"partition", OptionType::Number}};
+    OptionSpec{"volume-id", OptionType::Text}, OptionSpec{"partition", OptionType::Number},
+    OptionSpec{"overwrite", OptionType::Flag}};
 constexpr std::array kUpdateOptions{
     OptionSpec{"tags", OptionType::Dictionary}, OptionSpec{"log-level", OptionType::Text},
     OptionSpec{"backup-manifest", OptionType::Flag}, OptionSpec{"carrier", OptionType::Text},
@@ -39,13 +40,17 @@ Result<Request> add_drive(sd_bus_message* call, const Found& found) {
     drive.header_hash = options.text("header-hash").value_or("");
     drive.volume_id = options.text("volume-id").value_or("");
     drive.partition = options.number("partition").value_or(0);
+    drive.may_overwrite = options.flag("overwrite").value_or(false);
+    std::vector<const char*> actions{kRunJobs};
+    if (drive.may_overwrite)
+        actions.push_back(kOverwriteDrives);
     const std::string& job = found.job->name;
     std::string subject = "job " + job + " drive " + drive.serial;
     auto run = [objects = found.objects, job, drive = std::move(drive)]() mutable -> Result<Reply> {
         DRAY_LET(const Drive* added, objects->engine().add_drive(job, std::move(drive)));
         return Path{drive_path(job, added->serial)};
     };
-    return Request{{kRunJobs}, std::move(subject), std::move(run)};
+    return Request{std::move(actions), std::move(subject), std::move(run)};
 }
 
 Result<Request> update(sd_bus_message* call, const Found& found) {

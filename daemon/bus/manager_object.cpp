@@ -2,6 +2,7 @@
 //
 // org.dray1.Manager at /org/dray1: makes jobs, finds them, lists what there is.
 #include <array>
+#include <memory>
 #include <optional>
 
 #include "daemon/base/units.hpp"
@@ -26,8 +27,6 @@ Result<JobType> read_type(sd_bus_message* call) {
     if (!type)
         return fail(ErrorKind::InvalidArgument, "\"{}\" is no type of job; it is import or export",
                     text.substr(0, 100));
-    if (*type == JobType::Export)
-        return fail(ErrorKind::Unsupported, "this version of dray makes import jobs only, no export jobs");
     return *type;
 }
 
@@ -38,11 +37,8 @@ Result<CreateJobRequest> read_job(sd_bus_message* call) {
     DRAY_LET(job.type, read_type(call));
     DRAY_LET(job.store, read_text(call, "store"));
     DRAY_LET(const Options options, Options::read(call, kCreateOptions));
-    for (const char* name : {"selection", "list-blob"}) {
-        if (options.has(name))
-            return fail(ErrorKind::InvalidArgument, "option {} is for export jobs, and this is an import job",
-                        name);
-    }
+    job.selection = options.selection("selection").value_or(format::BlobSelection());
+    job.list_blob = options.text("list-blob").value_or("");
     job.diagnostics_path = options.text("diagnostics-path");
     if (const auto level = options.text("log-level"); level) {
         DRAY_LET(job.log_level, read_log_level(*level));
@@ -127,9 +123,33 @@ int list_devices(sd_bus_message* call, void* userdata, sd_bus_error* /*error*/) 
     return send_reply(reply, result);
 }
 
-int preview_export(sd_bus_message* /*call*/, void* /*userdata*/, sd_bus_error* error) noexcept {
-    return set_error(error, Error(ErrorKind::Unsupported,
-                                  "this version of dray makes import jobs only: there is no export to preview"));
+constexpr std::array kPreviewOptions{OptionSpec{"selection", OptionType::Selection},
+                                     OptionSpec{"list-blob", OptionType::Text},
+                                     OptionSpec{"drive-size", OptionType::Text}};
+
+/// The store is looked through in a process of its own; the call is kept and answered when that has ended.
+Result<Request> preview_export(sd_bus_message* call, const Found& found) {
+    PreviewRequest wish;
+    DRAY_LET(wish.store, read_text(call, "store"));
+    DRAY_LET(const Options options, Options::read(call, kPreviewOptions));
+    wish.selection = options.selection("selection").value_or(format::BlobSelection());
+    wish.list_blob = options.text("list-blob").value_or("");
+    const auto size = options.text("drive-size");
+    if (!size)
+        return fail(ErrorKind::InvalidArgument, "option drive-size is missing: how large each drive is, as in 500GB");
+    Result<Bytes> bytes = parse_bytes(*size);
+    if (!bytes)
+        return fail(std::move(bytes.error()), "option drive-size");
+    wish.drive_size = *bytes;
+    std::string subject = "store " + std::string(wish.store.substr(0, 128));
+    auto run = [objects = found.objects, wish = std::move(wish), kept = KeptCall(call)]() -> Result<Reply> {
+        DRAY_TRY(objects->engine().preview_export(wish, [kept](Result<FileDescriptor> json) {
+            kept.answer(json ? Result<Reply>(Descriptor{std::make_shared<const FileDescriptor>(*std::move(json))})
+                             : Result<Reply>(fail(std::move(json.error()))));
+        }));
+        return Later();
+    };
+    return Request{{kRunJobs}, std::move(subject), std::move(run)};
 }
 
 const Config& config(const Found& found) { return found.objects->engine().config(); }
@@ -167,7 +187,7 @@ const sd_bus_vtable kManagerVtable[] = {
     SD_BUS_METHOD_WITH_NAMES("ListDevices", "", "", "a(ssstso)", SD_BUS_PARAM(devices), list_devices,
                              SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_NAMES("PreviewExport", "sa{sv}", SD_BUS_PARAM(store) SD_BUS_PARAM(options), "h",
-                             SD_BUS_PARAM(json), preview_export, SD_BUS_VTABLE_UNPRIVILEGED),
+                             SD_BUS_PARAM(json), change<preview_export>, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_NAMES("Reload", "", "", "", "", change<reload>, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Version", "s", version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("ActiveTransfers", "u", active_transfers, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/bus/options.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -99,6 +101,70 @@ Result<Texts> read_dictionary(sd_bus_message* message, const std::string& what) 
     return texts;
 }
 
+/// One text of a selection under its word.
+Result<format::Selected> read_selected(const std::string& word, std::string_view text) {
+    if (word == "prefixes")
+        return format::select_prefix(text);
+    std::string snapshot;
+    if (word == "snapshots") {
+        const std::size_t blank = text.find(' ');
+        if (blank == 0 || blank == std::string_view::npos)
+            return fail(ErrorKind::InvalidArgument, "\"{}\" is not SNAPSHOT CONTAINER/NAME", text.substr(0, 100));
+        snapshot = text.substr(0, blank);
+        text.remove_prefix(blank + 1);
+    }
+    DRAY_LET(format::Selected selected, format::select_path(text));
+    if (word != "paths" && selected.is_prefix())
+        return fail(ErrorKind::InvalidArgument, "\"/\" is no path of one blob");
+    selected.with_snapshots = word == "paths";
+    selected.snapshot = std::move(snapshot);
+    return selected;
+}
+
+Result<void> read_selected_under(sd_bus_message* message, const std::string& what, Bytes& total,
+                                 format::BlobSelection& selection) {
+    const char* word = nullptr;
+    if (const int result = sd_bus_message_read_basic(message, 's', static_cast<void*>(&word)); result < 0)
+        return fail(malformed(result));
+    constexpr std::array<std::string_view, 4> kWords{"prefixes", "paths", "base-paths", "snapshots"};
+    if (std::ranges::find(kWords, word) == kWords.end())
+        return fail(ErrorKind::InvalidArgument, "{}: unknown word \"{}\"; known are prefixes, paths, base-paths, snapshots", what,
+                    std::string_view(word).substr(0, 100));
+    DRAY_TRY(enter(message, 'a', "s"));
+    for (;;) {
+        const char* text = nullptr;
+        const int result = sd_bus_message_read_basic(message, 's', static_cast<void*>(&text));
+        if (result < 0)
+            return fail(malformed(result));
+        if (result == 0)
+            break;
+        total += std::strlen(text);
+        if (total > kMaxSelectionBytes)
+            return fail(ErrorKind::InvalidArgument, "{} is longer than {}; put it into a list blob", what,
+                        format_bytes(kMaxSelectionBytes));
+        Result<format::Selected> selected = read_selected(word, text);
+        if (!selected)
+            return fail(std::move(selected.error()), "{}", what);
+        selection.push_back(*std::move(selected));
+    }
+    return leave(message);
+}
+
+Result<format::BlobSelection> read_selection(sd_bus_message* message, const std::string& what) {
+    DRAY_TRY(enter(message, 'a', "{sas}"));
+    format::BlobSelection selection;
+    Bytes total = 0;
+    for (;;) {
+        DRAY_LET(const bool is_more, enter(message, 'e', "sas"));
+        if (!is_more)
+            break;
+        DRAY_TRY(read_selected_under(message, what, total, selection));
+        DRAY_TRY(leave(message));
+    }
+    DRAY_TRY(leave(message));
+    return selection;
+}
+
 Result<SecretBytes> read_secret(sd_bus_message* message, const std::string& what) {
     int fd = -1;
     if (const int result = sd_bus_message_read_basic(message, 'h', &fd); result < 0)
@@ -146,9 +212,10 @@ Result<void> Options::read_value(sd_bus_message* message, const OptionSpec& spec
         DRAY_LET(value.secret, read_secret(message, what));
         break;
     }
-    case OptionType::Selection:
-        result = sd_bus_message_skip(message, signature_of(spec.type));
+    case OptionType::Selection: {
+        DRAY_LET(value.selection, read_selection(message, what));
         break;
+    }
     }
     if (result < 0)
         return fail(malformed(result));
@@ -204,6 +271,10 @@ std::optional<std::uint32_t> Options::number(std::string_view name) const {
 }
 std::optional<Texts> Options::dictionary(std::string_view name) const {
     return get(name, &Value::dictionary);
+}
+
+std::optional<format::BlobSelection> Options::selection(std::string_view name) const {
+    return get(name, &Value::selection);
 }
 
 std::optional<SecretBytes> Options::take_secret(std::string_view name) {

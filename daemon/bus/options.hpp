@@ -15,12 +15,16 @@
 
 #include "daemon/base/secret.hpp"
 #include "daemon/base/units.hpp"
+#include "daemon/format/blob_list.hpp"
 
 namespace dray::bus {
 
 inline constexpr Bytes kMaxTextBytes = 4 * kKiB;
 /// All keys and values of one dictionary of texts, tags for example.
 inline constexpr Bytes kMaxDictionaryBytes = 16 * kKiB;
+
+/// All texts of one selection; a longer one goes into a list blob.
+inline constexpr Bytes kMaxSelectionBytes = 256 * kKiB;
 
 using Texts = std::map<std::string, std::string>;
 
@@ -30,7 +34,7 @@ enum class OptionType {
     Number,      // u
     Dictionary,  // a{ss}, at most kMaxDictionaryBytes
     Secret,      // h, a sealed memfd of at most kMaxKeyBytes
-    Selection,   // a{sas}: only whether it is there
+    Selection,   // a{sas}, at most kMaxSelectionBytes
 };
 
 struct OptionSpec {
@@ -50,6 +54,7 @@ public:
     std::optional<bool> flag(std::string_view name) const;
     std::optional<std::uint32_t> number(std::string_view name) const;
     std::optional<Texts> dictionary(std::string_view name) const;
+    std::optional<format::BlobSelection> selection(std::string_view name) const;
     /// Moves it out.
     std::optional<SecretBytes> take_secret(std::string_view name);
 
@@ -60,6 +65,7 @@ private:
         bool flag = false;
         std::uint32_t number = 0;
         Texts dictionary;
+        format::BlobSelection selection;
         SecretBytes secret;
     };
 

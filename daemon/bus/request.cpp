@@ -13,6 +13,8 @@ void KeptCall::answer(const Result<Reply>& result) const {
         (void)sd_bus_reply_method_return(call_.get(), "");
     else if (const auto* path = std::get_if<Path>(&*result))
         (void)sd_bus_reply_method_return(call_.get(), "o", path->path.c_str());
+    else if (const auto* descriptor = std::get_if<Descriptor>(&*result))
+        (void)sd_bus_reply_method_return(call_.get(), "h", descriptor->fd->get());
 }
 
 }  // namespace dray::bus

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "daemon/base/file_descriptor.hpp"
 #include "daemon/base/result.hpp"
 #include "daemon/bus/handles.hpp"
 
@@ -31,9 +32,13 @@ struct Done {};
 struct Path {
     std::string path;
 };
+/// The call is answered with a descriptor, which stays ours.
+struct Descriptor {
+    std::shared_ptr<const FileDescriptor> fd;
+};
 /// Whoever did it answers later, through a KeptCall.
 struct Later {};
-using Reply = std::variant<Done, Path, Later>;
+using Reply = std::variant<Done, Path, Descriptor, Later>;
 
 struct Request {
     /// The caller needs all of them.

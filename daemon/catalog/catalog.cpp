@@ -91,37 +91,37 @@ private:
 constexpr const char* kSelectJobs =
     "SELECT id, name, type, store, state, cancel_requested, drain, outcome, diagnostics_path, log_level,"
     " backup_manifest, carrier, tracking, expected_drives, closed_for_drives, incomplete_list_uri, created,"
-    " shipped, completed, expires FROM job ORDER BY created, id";
+    " shipped, completed, expires, selection, list_blob FROM job ORDER BY created, id";
 
 constexpr const char* kUpsertJob =
     "INSERT INTO job(name, folded, type, store, state, cancel_requested, drain, outcome, diagnostics_path,"
     " log_level, backup_manifest, carrier, tracking, expected_drives, closed_for_drives, incomplete_list_uri,"
-    " created, shipped, completed, expires)"
-    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)"
+    " created, shipped, completed, expires, selection, list_blob)"
+    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)"
     " ON CONFLICT(folded) DO UPDATE SET name=?1, type=?3, store=?4, state=?5, cancel_requested=?6, drain=?7,"
     " outcome=?8, diagnostics_path=?9, log_level=?10, backup_manifest=?11, carrier=?12, tracking=?13,"
     " expected_drives=?14, closed_for_drives=?15, incomplete_list_uri=?16, created=?17, shipped=?18,"
-    " completed=?19, expires=?20 RETURNING id";
+    " completed=?19, expires=?20, selection=?21, list_blob=?22 RETURNING id";
 
 constexpr const char* kSelectDrives =
     "SELECT drive.serial, state, copy_status, outcome, faulted, fault_reason, fault_kind, manifest,"
     " manifest_hash, header_hash, volume_id, draining, drain, assigned_device, bytes_done, bytes_total,"
     " bytes_succeeded, blobs_done, blobs_total, blobs_failed, crashes, error_log_uri, verbose_log_uri,"
-    " manifest_uri, started, finished, overdue, partition, drive_key.serial IS NOT NULL"
+    " manifest_uri, started, finished, overdue, partition, may_overwrite, key_read, drive_key.serial IS NOT NULL"
     " FROM drive LEFT JOIN drive_key USING(job, serial) WHERE drive.job=?1 ORDER BY place";
 
 constexpr const char* kUpsertDrive =
     "INSERT INTO drive(job, serial, place, state, copy_status, outcome, faulted, fault_reason, fault_kind,"
     " manifest, manifest_hash, header_hash, volume_id, draining, drain, assigned_device, bytes_done,"
     " bytes_total, bytes_succeeded, blobs_done, blobs_total, blobs_failed, crashes, error_log_uri,"
-    " verbose_log_uri, manifest_uri, started, finished, overdue, partition)"
+    " verbose_log_uri, manifest_uri, started, finished, overdue, partition, may_overwrite, key_read)"
     " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,"
-    "?27,?28,?29,?30)"
+    "?27,?28,?29,?30,?31,?32)"
     " ON CONFLICT(job, serial) DO UPDATE SET place=?3, state=?4, copy_status=?5, outcome=?6, faulted=?7,"
     " fault_reason=?8, fault_kind=?9, manifest=?10, manifest_hash=?11, header_hash=?12, volume_id=?13,"
     " draining=?14, drain=?15, assigned_device=?16, bytes_done=?17, bytes_total=?18, bytes_succeeded=?19,"
     " blobs_done=?20, blobs_total=?21, blobs_failed=?22, crashes=?23, error_log_uri=?24, verbose_log_uri=?25,"
-    " manifest_uri=?26, started=?27, finished=?28, overdue=?29, partition=?30";
+    " manifest_uri=?26, started=?27, finished=?28, overdue=?29, partition=?30, may_overwrite=?31, key_read=?32";
 
 Result<Drive> read_drive(const Statement& statement) {
     Row row(statement);
@@ -152,6 +152,8 @@ Result<Drive> read_drive(const Statement& statement) {
     drive.finished = row.time();
     drive.overdue = row.time();
     drive.partition = row.small();
+    drive.may_overwrite = row.flag();
+    drive.is_key_read = row.flag();
     drive.has_key = row.flag();
     if (row.is_bad())
         return fail(ErrorKind::Corrupt, "the catalog holds a state of drive {} that is not known", drive.serial);
@@ -181,6 +183,8 @@ Result<Job> read_job(const Statement& statement, std::int64_t& id) {
     job.shipped = row.time();
     job.completed = row.time();
     job.expires = row.time();
+    job.selection = row.text();
+    job.list_blob = row.text();
     if (row.is_bad())
         return fail(ErrorKind::Corrupt, "the catalog holds a state of job {} that is not known", job.name);
     return job;
@@ -214,6 +218,7 @@ struct Catalog::State {
         put.bind(job.carrier).bind(job.tracking).bind(std::uint64_t{job.expected_drives});
         put.bind(job.is_closed_for_drives).bind(job.incomplete_list_uri).bind(to_usec(job.created));
         put.bind(to_usec(job.shipped)).bind(to_usec(job.completed)).bind(to_usec(job.expires));
+        put.bind(job.selection).bind(job.list_blob);
         DRAY_LET([[maybe_unused]] const bool is_there, put.step());
         return put.number(0);
     }
@@ -230,7 +235,8 @@ struct Catalog::State {
             put.bind(value);
         put.bind(std::uint64_t{drive.crashes}).bind(drive.error_log_uri).bind(drive.verbose_log_uri);
         put.bind(drive.manifest_uri).bind(to_usec(drive.started)).bind(to_usec(drive.finished));
-        return put.bind(to_usec(drive.overdue)).bind(std::uint64_t{drive.partition}).run();
+        return put.bind(to_usec(drive.overdue)).bind(std::uint64_t{drive.partition})
+                .bind(drive.may_overwrite).bind(drive.is_key_read).run();
     }
 
     Result<void> put_tags(std::int64_t id, const Job& job) const {

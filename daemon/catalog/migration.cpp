@@ -54,7 +54,14 @@ INSERT INTO clock SELECT 1, coalesce(max(seen), 0), 0, '' FROM (
     SELECT max(created, shipped, completed) AS seen FROM job UNION ALL SELECT max(started, finished) FROM drive);
 UPDATE drive SET overdue=0 WHERE state<>'Specified';
 )",
-    "ALTER TABLE drive ADD COLUMN partition INTEGER NOT NULL DEFAULT 0;"};
+    "ALTER TABLE drive ADD COLUMN partition INTEGER NOT NULL DEFAULT 0;",
+    // Exports.
+    R"(
+ALTER TABLE job ADD COLUMN selection TEXT NOT NULL DEFAULT '';
+ALTER TABLE job ADD COLUMN list_blob TEXT NOT NULL DEFAULT '';
+ALTER TABLE drive ADD COLUMN may_overwrite INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE drive ADD COLUMN key_read INTEGER NOT NULL DEFAULT 0;
+)"};
 
 std::string copy_of(const std::string& path, int version) {
     return path + ".version-" + std::to_string(version);

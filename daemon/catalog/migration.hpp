@@ -9,7 +9,7 @@
 
 namespace dray {
 
-inline constexpr int kCatalogVersion = 3;
+inline constexpr int kCatalogVersion = 4;
 
 /// Brings a catalog of any earlier version, or an empty one, to kCatalogVersion, all or nothing. An earlier one is
 /// copied first, to "<path>.version-<number>", and the copy is on disk before anything changes. Unsupported: a newer

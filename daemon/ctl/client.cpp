@@ -73,6 +73,26 @@ int append_texts(sd_bus_message* message, const Texts& texts) {
     return result < 0 ? result : sd_bus_message_close_container(message);
 }
 
+int append_lists(sd_bus_message* message, const Lists& lists) {
+    int result = sd_bus_message_open_container(message, 'a', "{sas}");
+    for (const auto& [name, texts] : lists) {
+        if (result >= 0)
+            result = sd_bus_message_open_container(message, 'e', "sas");
+        if (result >= 0)
+            result = sd_bus_message_append(message, "s", name.c_str());
+        if (result >= 0)
+            result = sd_bus_message_open_container(message, 'a', "s");
+        for (const std::string& text : texts)
+            if (result >= 0)
+                result = sd_bus_message_append(message, "s", text.c_str());
+        if (result >= 0)
+            result = sd_bus_message_close_container(message);
+        if (result >= 0)
+            result = sd_bus_message_close_container(message);
+    }
+    return result < 0 ? result : sd_bus_message_close_container(message);
+}
+
 int append_option(sd_bus_message* message, const Option& option) {
     const char* name = option.name.c_str();
     if (const auto* flag = std::get_if<bool>(&option.value))
@@ -83,13 +103,14 @@ int append_option(sd_bus_message* message, const Option& option) {
         return sd_bus_message_append(message, "{sv}", name, "s", text->c_str());
     if (const auto* fd = std::get_if<int>(&option.value))
         return sd_bus_message_append(message, "{sv}", name, "h", *fd);
+    const auto* lists = std::get_if<Lists>(&option.value);
     int result = sd_bus_message_open_container(message, 'e', "sv");
     if (result >= 0)
         result = sd_bus_message_append(message, "s", name);
     if (result >= 0)
-        result = sd_bus_message_open_container(message, 'v', "a{ss}");
+        result = sd_bus_message_open_container(message, 'v', lists != nullptr ? "a{sas}" : "a{ss}");
     if (result >= 0)
-        result = append_texts(message, std::get<Texts>(option.value));
+        result = lists != nullptr ? append_lists(message, *lists) : append_texts(message, std::get<Texts>(option.value));
     if (result >= 0)
         result = sd_bus_message_close_container(message);
     return result < 0 ? result : sd_bus_message_close_container(message);
@@ -173,7 +194,7 @@ Result<Client> Client::connect() {
 
 Result<BusMessage> Client::call(const std::string& path, const char* interface, const char* member,
                                 const std::vector<std::string>& arguments,
-                                const Options* options) const {
+                                const Options* options, Microseconds patience) const {
     sd_bus_message* raw = nullptr;
     int result = sd_bus_message_new_method_call(bus_.get(), &raw, bus::kService, path.c_str(), interface,
                                                 member);
@@ -195,7 +216,7 @@ Result<BusMessage> Client::call(const std::string& path, const char* interface, 
     (void)sd_bus_message_set_allow_interactive_authorization(raw, 1);
     BusError error;
     sd_bus_message* reply = nullptr;
-    result = sd_bus_call(bus_.get(), raw, 0, error.get(), &reply);
+    result = sd_bus_call(bus_.get(), raw, static_cast<std::uint64_t>(patience.count()), error.get(), &reply);
     if (result < 0)
         return bus_failure(error.value(), result);
     return BusMessage(reply);

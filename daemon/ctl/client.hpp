@@ -23,6 +23,7 @@ using Bus = Handle<sd_bus, sd_bus_flush_close_unref>;
 using BusMessage = Handle<sd_bus_message, sd_bus_message_unref>;
 
 using Texts = std::map<std::string, std::string>;
+using Lists = std::map<std::string, std::vector<std::string>>;
 /// A property's value; object paths are texts, all whole numbers are 64 bits wide.
 using Value =
     std::variant<std::monostate, bool, std::uint64_t, double, std::string, std::vector<std::string>, Texts>;
@@ -42,7 +43,7 @@ public:
 /// A member of an option dictionary. An int is a file descriptor and stays the caller's.
 struct Option {
     std::string name;
-    std::variant<bool, std::uint32_t, std::string, int, Texts> value;
+    std::variant<bool, std::uint32_t, std::string, int, Texts, Lists> value;
 };
 using Options = std::vector<Option>;
 
@@ -52,9 +53,11 @@ public:
     static Result<Client> connect();
 
     /// Calls a method with text arguments and, unless `options` is null, the dictionary after them.
-    /// NotFound, Denied and the other kinds as drayd named them; Unreachable: drayd is not running.
+    /// NotFound, Denied and the other kinds as drayd named them; Unreachable: drayd is not running. `patience`: for what
+    /// takes longer than calls do.
     Result<BusMessage> call(const std::string& path, const char* interface, const char* member,
-                            const std::vector<std::string>& arguments, const Options* options) const;
+                            const std::vector<std::string>& arguments, const Options* options,
+                            Microseconds patience = {}) const;
     /// Properties of one interface of one object.
     Result<Properties> properties(const std::string& path, const char* interface) const;
 

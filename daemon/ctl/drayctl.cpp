@@ -15,6 +15,7 @@
 #include "daemon/base/log.hpp"
 #include "daemon/ctl/client.hpp"
 #include "daemon/ctl/drive_prepare.hpp"
+#include "daemon/ctl/export_verbs.hpp"
 #include "daemon/ctl/job_verbs.hpp"
 #include "daemon/ctl/live_verbs.hpp"
 #include "daemon/ctl/output.hpp"
@@ -47,6 +48,7 @@ public:
         add_looking_verbs();
         add_job_verbs();
         add_drive_verbs();
+        add_export_verbs();
         add_live_verbs();
         add_customer_verbs();
     }
@@ -130,10 +132,11 @@ private:
                 return create_job(client, output, create_);
             });
         create->add_option("NAME", create_.name, "Name of the new job")->required();
-        create->add_option("--type", create_.type, "import (the default)")
+        create->add_option("--type", create_.type, "import (the default) or export")
             ->check(CLI::IsMember({"import", "export"}));
-        create->add_option("--store", create_.store, "Where the content goes, see drayctl stores")
+        create->add_option("--store", create_.store, "Where the content goes, or comes from; see drayctl stores")
             ->required();
+        add_selection_options(create, create_.selection);
         create->add_option("--diagnostics-path", create_.diagnostics_path, "CONTAINER[/DIR] for the logs");
         create->add_option("--log-level", create_.log_level, "Error or Verbose");
         create->add_flag("--backup-manifest", create_.backup_manifest, "Keep each manifest with the logs");
@@ -208,24 +211,30 @@ private:
                                            return add_drive(client, output, drive_);
                                        });
         add_key_options(add);
+        add->add_flag("--overwrite", drive_.may_overwrite, "Of an export: what the disk holds may be lost");
         add->add_option("--header-hash", drive_.header_hash, "What the raw disk holds where: OFFSET:LENGTH:SHA512, more of them after \";\"");
         add->add_option("--volume-id", drive_.volume_id, "LUKS or BitLocker identifier that the drive must have");
-        add_key_options(job_drive_verb("retry", "Tries a faulted drive again",
-                                       [this](Client& client, const OutputOptions& output) {
-                                           drive_.job = job_;
-                                           return retry_drive(client, output, drive_);
-                                       }));
+        CLI::App* retry = job_drive_verb("retry", "Tries a faulted drive again",
+                                         [this](Client& client, const OutputOptions& output) {
+                                             drive_.job = job_;
+                                             return retry_drive(client, output, drive_);
+                                         });
+        add_key_options(retry);
+        retry->add_flag("--overwrite", drive_.may_overwrite, "Of an export: what the disk holds may be lost");
+        job_drive_verb("key", "Prints the key of an export's drive: whoever has both can read it",
+                       [this](Client& client, const OutputOptions& /*output*/) { return read_key(client, job_, drive_.serial); });
         job_drive_verb("release", "Hands a finished drive back, or gives a faulted one up",
                        [this](Client& client, const OutputOptions& output) {
                            return release_drive(client, output, job_, drive_.serial);
                        });
         CLI::App* assign = verb("assign", "Says which job a plugged-in device belongs to",
                                 [this](Client& client, const OutputOptions& output) {
-                                    return assign_device(client, output, device_, job_, drive_.serial);
+                                    return assign_device(client, output, device_, job_, drive_.serial, drive_.may_overwrite);
                                 });
         assign->add_option("DEVICE", device_, "Node, serial or id of the device")->required();
         assign->add_option("JOB", job_, "Name of the job")->required();
         assign->add_option("--drive", drive_.serial, "Which of the job's drives it is");
+        assign->add_flag("--overwrite", drive_.may_overwrite, "Of an export: what the disk holds may be lost");
     }
 
     void add_live_verbs() {
@@ -243,6 +252,26 @@ private:
                      return wait_for_job(client, output, job_, timeout);
                  })
             ->add_option("--timeout", timeout_, "Give up after so many seconds, or 5min, 2h");
+    }
+
+    static void add_selection_options(CLI::App* command, SelectionOptions& selection) {
+        command->add_option("--prefix", selection.prefixes, "/CONTAINER/NAME's beginning, with snapshots; / is all; may come again");
+        command->add_option("--path", selection.paths, "CONTAINER/NAME with its snapshots; may come again");
+        command->add_option("--base-path", selection.base_paths, "The same without snapshots");
+        command->add_option("--list-blob", selection.list_blob, "The blob with the list of what is taken, instead of these");
+    }
+
+    void add_export_verbs() {
+        CLI::App* exports = app_.add_subcommand("export", "What an export would take");
+        exports->require_subcommand(1);
+        CLI::App* preview = exports->add_subcommand(
+            "preview", "How many drives a selection of blobs needs, and what fits on none of them");
+        preview->callback([this] {
+            bus_verb_ = [this](Client& client, const OutputOptions& output) { return preview_export(client, output, preview_); };
+        });
+        preview->add_option("--store", preview_.store, "Where the blobs are, see drayctl stores")->required();
+        preview->add_option("--drive-size", preview_.drive_size, "Size of each drive, as 500GB or 4TiB")->required();
+        add_selection_options(preview, preview_.selection);
     }
 
     void add_customer_verbs() {
@@ -306,6 +335,7 @@ private:
     DriveOptions drive_;
     UpdateOptions update_;
     PrepareOptions prepare_;
+    PreviewOptions preview_;
 };
 
 }  // namespace

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/ctl/job_verbs.hpp"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "daemon/base/memfd.hpp"
 #include "daemon/bus/names.hpp"
 #include "daemon/ctl/key_file.hpp"
 
@@ -42,12 +48,40 @@ Result<int> create_job(const Client& client, const OutputOptions& output, const 
         dictionary.push_back({"expected-drives", options.expected_drives});
     if (!options.tags.empty())
         dictionary.push_back({"tags", options.tags});
+    add_selection(dictionary, options.selection);
     DRAY_LET([[maybe_unused]] const BusMessage reply,
              client.call(bus::kRootPath, bus::kManagerInterface, "CreateJob",
                          {options.name, options.type, options.store}, &dictionary));
-    say(output, fmt::format("Created job {}. Next: drayctl add-drive {} SERIAL --key-file F --manifest P "
-                            "--manifest-hash H",
-                            options.name, options.name));
+    say(output, fmt::format("Created job {}. Next: drayctl add-drive {} SERIAL{}", options.name, options.name,
+                            options.type == "export" ? "" : " --key-file F --manifest P --manifest-hash H"));
+    return 0;
+}
+
+void add_selection(Options& options, const SelectionOptions& selection) {
+    Lists lists;
+    for (const auto& [word, texts] : {std::pair{"paths", &selection.paths}, std::pair{"base-paths", &selection.base_paths},
+                                      std::pair{"prefixes", &selection.prefixes}})
+        if (!texts->empty())
+            lists[word] = *texts;
+    if (!lists.empty())
+        options.push_back({"selection", std::move(lists)});
+    add_text(options, "list-blob", selection.list_blob);
+}
+
+Result<int> read_key(const Client& client, const std::string& job, const std::string& serial) {
+    DRAY_LET(const std::string path, client.drive_path(job, serial));
+    const Options none;
+    DRAY_LET(const BusMessage reply, client.call(path, bus::kDriveInterface, "GetKey", {}, &none));
+    int fd = -1;
+    if (const int result = sd_bus_message_read_basic(reply.get(), 'h', &fd); result < 0)
+        return fail_errno(-result, "drayd's answer cannot be read");
+    DRAY_LET(const SecretBytes key, read_sealed_memfd(fd, kMaxKeyBytes));
+    // Byte by byte what unlocks the drive: a file made of it is a key file.
+    const std::string_view text = key.text();
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+        return fail_errno(errno, "cannot write the key");
+    if (isatty(STDOUT_FILENO) == 1)
+        fmt::print("\n");
     return 0;
 }
 
@@ -62,6 +96,8 @@ Result<int> add_drive(const Client& client, const OutputOptions& output, const D
     add_text(dictionary, "manifest-hash", options.manifest_hash);
     if (options.partition)
         dictionary.push_back({"partition", *options.partition});
+    if (options.may_overwrite)
+        dictionary.push_back({"overwrite", true});
     add_text(dictionary, "header-hash", options.header_hash);
     add_text(dictionary, "volume-id", options.volume_id);
     DRAY_LET(const std::string path, client.job_path(options.job));
@@ -83,6 +119,8 @@ Result<int> retry_drive(const Client& client, const OutputOptions& output, const
     add_text(dictionary, "manifest-hash", options.manifest_hash);
     if (options.partition)
         dictionary.push_back({"partition", *options.partition});
+    if (options.may_overwrite)
+        dictionary.push_back({"overwrite", true});
     DRAY_LET(const std::string path, client.drive_path(options.job, options.serial));
     DRAY_LET([[maybe_unused]] const BusMessage reply,
              client.call(path, bus::kDriveInterface, "Retry", {}, &dictionary));
@@ -146,7 +184,7 @@ Result<int> delete_job(const Client& client, const OutputOptions& output, const 
     if (force)
         dictionary.push_back({"force", true});
     return call_job(client, output, job, "Delete", dictionary,
-                    fmt::format("Job {} is deleted. What it imported stays in the store.", job));
+                    fmt::format("Job {} is deleted. What is in the store and on its drives stays.", job));
 }
 
 Result<int> update_job(const Client& client, const OutputOptions& output, const UpdateOptions& options) {
@@ -180,9 +218,11 @@ Result<int> reload(const Client& client, const OutputOptions& output) {
 }
 
 Result<int> assign_device(const Client& client, const OutputOptions& output, const std::string& device,
-                          const std::string& job, const std::string& drive) {
+                          const std::string& job, const std::string& drive, bool may_overwrite) {
     DRAY_LET(const std::string path, client.device_path(device));
     Options dictionary;
+    if (may_overwrite)
+        dictionary.push_back({"overwrite", true});
     add_text(dictionary, "drive", drive);
     DRAY_LET([[maybe_unused]] const BusMessage reply,
              client.call(path, bus::kDeviceInterface, "Assign", {job}, &dictionary));

@@ -14,6 +14,18 @@
 
 namespace dray::ctl {
 
+/// What an export takes.
+struct SelectionOptions {
+    /// Paths with all their snapshots; the same without; prefixes, which begin with '/'.
+    std::vector<std::string> paths;
+    std::vector<std::string> base_paths;
+    std::vector<std::string> prefixes;
+    /// The blob that lists what is taken, instead of all these.
+    std::string list_blob;
+};
+/// As options of a method.
+void add_selection(Options& options, const SelectionOptions& selection);
+
 struct CreateOptions {
     std::string name;
     std::string type = "import";
@@ -23,6 +35,7 @@ struct CreateOptions {
     bool backup_manifest = false;
     std::uint32_t expected_drives = 0;
     Texts tags;
+    SelectionOptions selection;
 };
 Result<int> create_job(const Client& client, const OutputOptions& output, const CreateOptions& options);
 
@@ -35,6 +48,8 @@ struct DriveOptions {
     std::string header_hash;
     std::string volume_id;
     std::optional<std::uint32_t> partition;
+    /// Of an export: what the disk holds may be lost.
+    bool may_overwrite = false;
 };
 Result<int> add_drive(const Client& client, const OutputOptions& output, const DriveOptions& options);
 /// Of `options` only what is not empty is changed.
@@ -68,6 +83,8 @@ Result<int> update_job(const Client& client, const OutputOptions& output, const 
 /// Every mistake on a line to stderr.
 Result<int> reload(const Client& client, const OutputOptions& output);
 Result<int> assign_device(const Client& client, const OutputOptions& output, const std::string& device,
-                          const std::string& job, const std::string& drive);
+                          const std::string& job, const std::string& drive, bool may_overwrite);
+/// Prints the key of a drive of an export, and nothing else: whoever has the drive and this can read it.
+Result<int> read_key(const Client& client, const std::string& job, const std::string& serial);
 
 }  // namespace dray::ctl

@@ -42,11 +42,11 @@ Result<void> clear_nonblock(int fd, const std::string& node) {
     return {};
 }
 
-Result<FileDescriptor> open_disk(const Device& device) {
+Result<FileDescriptor> open_disk(const Device& device, int mode) {
     // O_NONBLOCK: an empty drive bay answers at once, and a pipe in its place does not stop the
     // loop.
     FileDescriptor fd(
-        ::open(device.node.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+        ::open(device.node.c_str(), mode | O_EXCL | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (!fd) {
         if (errno == EBUSY)
             return fail(ErrorKind::Busy, "{} is in use: something has mounted or claimed it",
@@ -71,7 +71,7 @@ Result<FileDescriptor> open_disk(const Device& device) {
     return fd;
 }
 
-Result<FileDescriptor> open_image(const Device& device) {
+Result<FileDescriptor> open_image(const Device& device, int mode) {
     const std::string& path = device.node;
     const std::size_t slash = path.rfind('/');
     const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
@@ -90,7 +90,7 @@ Result<FileDescriptor> open_image(const Device& device) {
                     path, status.st_mode & 07777U, directory);
 
     FileDescriptor fd(openat(parent.get(), name.c_str(),
-                             O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+                             mode | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (!fd) {
         if (errno == ELOOP)
             return fail(ErrorKind::InvalidArgument, "{} is a link; an image must be a file itself",
@@ -114,8 +114,9 @@ Result<FileDescriptor> open_image(const Device& device) {
 
 }  // namespace
 
-Result<FileDescriptor> open_device(const Device& device) {
-    return device.is_image ? open_image(device) : open_disk(device);
+Result<FileDescriptor> open_device(const Device& device, bool may_write) {
+    const int mode = may_write ? O_RDWR : O_RDONLY;
+    return device.is_image ? open_image(device, mode) : open_disk(device, mode);
 }
 
 }  // namespace dray

@@ -32,9 +32,9 @@ struct Device {
     bool operator==(const Device&) const = default;
 };
 
-/// Opens a device for reading, exclusively: O_EXCL for block devices, flock for images. Busy: somebody else
+/// Opens a device for reading, and for writing if `may_write`, exclusively: O_EXCL for block devices, flock for images. Busy: somebody else
 /// has it (mounted, or another copy). Gone: it is not there any more. Denied. InvalidArgument: an image that
 /// is a link, no regular file, or in a directory that others can write.
-Result<FileDescriptor> open_device(const Device& device);
+Result<FileDescriptor> open_device(const Device& device, bool may_write = false);
 
 }  // namespace dray

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -49,6 +50,13 @@ bool is_being_written(int folder, const std::string& name) {
         return errno == EAGAIN;
     (void)fcntl(fd.get(), F_SETLEASE, F_UNLCK);  // closing the descriptor would do as well
     return false;
+}
+
+/// Whether a copy has it: open_device() locks images.
+bool is_locked(int folder, const std::string& name) {
+    const FileDescriptor fd(
+        openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    return fd && flock(fd.get(), LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
 }  // namespace
@@ -191,6 +199,11 @@ void ImageMonitor::look_at(const std::string& name) {
             directory_);
         return;
     }
+    const auto filled = images_.find(name);
+    const bool is_same_file = filled != images_.end() && filled->second.is_being_filled &&
+                              filled->second.identity.inode == status.st_ino && filled->second.identity.size == status.st_size;
+    if (is_same_file && is_locked(folder_.get(), name))
+        return;
     // The watch comes before the last look at the file, so that no write falls between the two.
     const int watch =
         inotify_add_watch(inotify_.get(), path.c_str(), IN_MODIFY | IN_ONESHOT | IN_DONT_FOLLOW);
@@ -205,8 +218,10 @@ void ImageMonitor::look_at(const std::string& name) {
     const Identity identity{
         .inode = status.st_ino, .size = status.st_size, .changed = status.st_mtim};
     const auto known = images_.find(name);
-    if (known != images_.end() && known->second.identity == identity) {
+    if (known != images_.end() && (known->second.identity == identity || is_same_file)) {
+        known->second.identity = identity;
         known->second.watch = watch;
+        known->second.is_being_filled = false;
         return;
     }
     forget(name);
@@ -240,8 +255,13 @@ void ImageMonitor::forget_written(int watch) {
     for (const auto& [name, image] : images_)
         if (image.watch == watch)
             names.push_back(name);
-    for (const std::string& name : names)
-        forget(name);
+    for (const std::string& name : names) {
+        Image& image = images_.at(name);
+        image.watch = -1;  // it tells one write
+        image.is_being_filled = is_locked(folder_.get(), name);
+        if (!image.is_being_filled)
+            forget(name);
+    }
 }
 
 void ImageMonitor::forget_all() {

@@ -6,7 +6,7 @@
 // An image counts when nobody writes it any more: closed after writing, moved in, or linked in.
 // Dotfiles and *.part are passed over, and so is what is no regular file or has a name beyond
 // printable ASCII. An image that is written again is unplugged at the first byte and plugged in as
-// a new device when closed.
+// a new device when closed; but not where the writer has locked it (flock), as a copy of ours has.
 #pragma once
 
 #include <ctime>
@@ -42,6 +42,8 @@ private:
         Identity identity;
         /// Of the watch that tells the first write into it.
         int watch = -1;
+        /// The writes are those of a copy that has locked it: an export fills it.
+        bool is_being_filled = false;
     };
 
     Result<void> check_directory();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/drive/fill.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "drivers/filesystem/ext4/ext4_writer.hpp"
 #include "drivers/volume/luks/luks_format.hpp"
 #include "drivers/volume/luks/luks_volume.hpp"
+#include "drivers/volume/signature.hpp"
 
 namespace dray::drive {
 
@@ -165,6 +167,24 @@ struct Filler::State {
     }
 };
 
+namespace {
+
+/// Exists: there is something on it that somebody may want.
+Result<void> check_empty(volume::DeviceFile& device) {
+    DRAY_LET(const volume::Signature signature, volume::read_signature(device));
+    if (signature != volume::Signature::Nothing)
+        return fail(ErrorKind::Exists, "the device holds {}", volume::to_string(signature));
+    std::vector<std::byte> part(static_cast<std::size_t>(std::min(kMiB, device.size())));
+    for (const Bytes offset : {Bytes{0}, device.size() - part.size()}) {
+        DRAY_TRY(device.read(offset, part));
+        if (std::ranges::any_of(part, [](std::byte byte) { return byte != std::byte{0}; }))
+            return fail(ErrorKind::Exists, "the device is not empty: there is something in its {} MiB", offset == 0 ? "first" : "last");
+    }
+    return {};
+}
+
+}  // namespace
+
 Filler::Filler(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Filler::~Filler() = default;
 
@@ -176,6 +196,8 @@ Result<std::unique_ptr<Filler>> Filler::format(volume::DeviceFile& device, const
     if (format.size <= volume::kNewDataOffset)
         return fail(ErrorKind::NoSpace, "{} hold the header of a volume, but no file system",
                     format_bytes(format.size));
+    if (!format.may_overwrite)
+        DRAY_TRY(check_empty(device));
     DRAY_LET(
         volume::NewLuks luks,
         volume::make_luks(

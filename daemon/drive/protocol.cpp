@@ -248,6 +248,7 @@ Format take_format(WireReader& in) {
     format.derivation_memory = in.u64();
     format.is_key_random = in.boolean();
     format.checkpoints = in.enumerator<Checkpoints>(kCheckpointKinds);
+    format.may_overwrite = in.boolean();
     return format;
 }
 
@@ -325,6 +326,7 @@ std::vector<std::byte> encode(const ToDrive& message) {
                        out.u64(format.derivation_memory);
                        out.boolean(format.is_key_random);
                        out.u8(static_cast<std::uint8_t>(format.checkpoints));
+                       out.boolean(format.may_overwrite);
                    },
                    [&](const Resume& resume) {
                        put_tag(out, ToDriveTag::Resume);

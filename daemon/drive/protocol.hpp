@@ -82,6 +82,8 @@ struct Format {
     Bytes derivation_memory = 64 * kMiB;
     bool is_key_random = false;
     Checkpoints checkpoints = Checkpoints::None;
+    /// Off: Exists where the device holds anything known, or anything but zeros in its first and last MiB.
+    bool may_overwrite = true;
 };
 
 /// Go: take up the filling at the last checkpoint, with the same key. One descriptor beside it: the state file.

@@ -64,6 +64,14 @@ struct JobEngine::State {
         EventSource limit;
     };
 
+    struct Preview {
+        std::string directory;
+        std::unique_ptr<TransferLink> process;
+        std::optional<transfer::Report> report;
+        PreviewDone done;
+        EventSource limit;
+    };
+
     State(const Config& config_, Catalog& catalog_, const Clock& clock_, EventLoop& loop_,
           EngineObserver& observer_, TransferStarter start_, const EnginePace& pace_)
         : config(config_),
@@ -148,6 +156,10 @@ struct JobEngine::State {
     /// Sends what is in the file now to those that are at work with the store. To how many.
     Result<std::size_t> renew_credential(const StoreConfig& store);
 
+    // previews.cpp
+    Result<void> start_preview(const PreviewRequest& request, PreviewDone done);
+    void preview_ended(std::uint64_t number);
+
     // reconfigure.cpp
     /// Another place, or another key there: what was begun with the one cannot go on with the other (rules.md 22).
     static bool is_repointed(const StoreConfig& before, const StoreConfig& after);
@@ -169,7 +181,7 @@ struct JobEngine::State {
     void heard(const std::string& key, const transfer::FromTransfer& message);
     void heard_progress(Job& job, Drive& drive, Copy& copy, const transfer::Progress& progress);
     void ended(const std::string& key);
-    void import_ended(Job& job, Drive& drive, const Copy& copy);
+    void copy_ended(Job& job, Drive& drive, const Copy& copy);
     void abandon_ended(Job& job, Drive& drive, const Copy& copy);
     /// What is told of a pair that died, and what counts.
     struct Crash {
@@ -201,6 +213,8 @@ struct JobEngine::State {
     DeviceBook devices;
     std::map<std::string, std::unique_ptr<Copy>> copies;
     std::map<std::string, std::unique_ptr<Check>> checks;
+    std::map<std::uint64_t, std::unique_ptr<Preview>> previews;
+    std::uint64_t next_preview = 1;
     /// Stores to be checked once more when the check that runs has ended: something was renewed meanwhile.
     std::set<std::string> checks_again;
     CredentialWatch credentials{loop, [this](const std::string& reference) { secret_changed(reference); }};

@@ -4,9 +4,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <tuple>
+#include <array>
 #include <utility>
 
 #include "daemon/base/digest.hpp"
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
 #include "daemon/base/log.hpp"
 #include "daemon/engine/engine_state.hpp"
 #include "daemon/model/blob_name.hpp"
@@ -54,6 +58,44 @@ Result<void> check_manifest(const std::string& manifest, const std::string& hash
     DRAY_TRY(digest_kind_of_hex(hash.size()));
     if (hash.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
         return fail(ErrorKind::InvalidArgument, "manifest-hash is not hexadecimal");
+    return {};
+}
+
+Result<void> check_selection(const CreateJobRequest& request) {
+    const bool has_both = !request.selection.empty() && !request.list_blob.empty();
+    const bool has_none = request.selection.empty() && request.list_blob.empty();
+    if (request.type == JobType::Import && !has_none)
+        return fail(ErrorKind::InvalidArgument, "option {} is for export jobs, and this is an import job",
+                    request.list_blob.empty() ? "selection" : "list-blob");
+    if (request.type == JobType::Export && (has_both || has_none))
+        return fail(ErrorKind::InvalidArgument, "an export takes either a selection or a list blob, {}",
+                    has_both ? "not both" : "and neither was given");
+    if (!request.list_blob.empty())
+        DRAY_TRY(parse_blob_path(request.list_blob));
+    return {};
+}
+
+/// Nobody but drayd knows it until it is read: eight groups of six digits, 16 random bits each, with the check that
+/// recovery keys have (azure-import-export.md 3.4).
+Result<SecretBytes> new_drive_key() {
+    std::array<std::uint16_t, 8> random{};
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(random.data()), sizeof random) != 1)
+        return fail(ErrorKind::Internal, "there are no random numbers for a drive's key");
+    std::string key;
+    for (const std::uint16_t part : random)
+        key += fmt::format("{}{:06}", key.empty() ? "" : "-", part * 11U);
+    SecretBytes secret{std::string_view(key)};
+    OPENSSL_cleanse(random.data(), sizeof random);
+    OPENSSL_cleanse(key.data(), key.size());
+    return secret;
+}
+
+/// The drive is made by us: the caller can know nothing of it.
+Result<void> check_export_drive(const AddDriveRequest& request) {
+    if (request.key || !request.manifest.empty() || !request.manifest_hash.empty() || !request.header_hash.empty() ||
+        !request.volume_id.empty() || request.partition != 0)
+        return fail(ErrorKind::InvalidArgument,
+                    "drive {} is for an export: key, manifest and volume are made for it and cannot be given", request.serial);
     return {};
 }
 
@@ -139,8 +181,6 @@ std::vector<const Job*> JobEngine::State::all_jobs() const {
 
 Result<const Job*> JobEngine::create_job(CreateJobRequest request) {
     DRAY_TRY(check_job_name(request.name));
-    if (request.type == JobType::Export)
-        return fail(ErrorKind::Unsupported, "export jobs are not in this version of dray");
     if (!state_->config.stores.contains(request.store))
         return fail(ErrorKind::NotFound, "there is no store \"{}\" in the configuration",
                     request.store.substr(0, 64));
@@ -150,6 +190,7 @@ Result<const Job*> JobEngine::create_job(CreateJobRequest request) {
     if (request.expected_drives > state_->config.jobs.drives)
         return fail(ErrorKind::InvalidArgument, "{} drives are expected, a job has at most {}",
                     request.expected_drives, state_->config.jobs.drives);
+    DRAY_TRY(check_selection(request));
     if (state_->find(request.name) != nullptr)
         return fail(ErrorKind::Exists, "there is a job {} already", request.name);
     if (state_->jobs.size() >= state_->config.jobs.max)
@@ -166,6 +207,9 @@ Result<const Job*> JobEngine::create_job(CreateJobRequest request) {
     job->backup_manifest = request.backup_manifest;
     job->tags = std::move(request.tags);
     job->expected_drives = request.expected_drives;
+    if (!request.selection.empty())
+        job->selection = format::write_blob_list(request.selection);
+    job->list_blob = request.list_blob;
     job->created = state_->clock.now();
     job->expires = job->created + state_->config.lifecycle.unshipped;
     DRAY_TRY(state_->save(*job));
@@ -187,13 +231,21 @@ Result<const Drive*> JobEngine::add_drive(const std::string& job_name, AddDriveR
     drive.header_hash = request.header_hash;
     drive.volume_id = request.volume_id;
     drive.partition = request.partition;
+    if (job->type == JobType::Export) {
+        DRAY_TRY(check_export_drive(request));
+        DRAY_LET(request.key, new_drive_key());
+        drive.may_overwrite = request.may_overwrite;
+    } else if (request.may_overwrite) {
+        return fail(ErrorKind::InvalidArgument, "option overwrite is for export jobs, and this is an import job");
+    }
     if (!request.key && !state_->config.drives.allow_plain)
         return fail(ErrorKind::InvalidArgument, "drive {} needs a key", drive.serial);
-    if (drive.manifest.empty() || drive.manifest_hash.empty())
+    if (job->type == JobType::Import && (drive.manifest.empty() || drive.manifest_hash.empty()))
         return fail(ErrorKind::InvalidArgument, "drive {} needs {}", drive.serial,
                     drive.manifest.empty() ? "a manifest, the path of the manifest on the drive"
                                            : "a manifest-hash");
-    DRAY_TRY(check_manifest(drive.manifest, drive.manifest_hash));
+    if (job->type == JobType::Import)
+        DRAY_TRY(check_manifest(drive.manifest, drive.manifest_hash));
     DRAY_TRY(check_text("header-hash", drive.header_hash));
     DRAY_TRY(parse_header_hash(drive.header_hash));
     DRAY_TRY(check_text("volume-id", drive.volume_id));
@@ -301,13 +353,33 @@ Result<void> JobEngine::close(const std::string& job_name) {
     return {};
 }
 
-Result<void> JobEngine::remove(const std::string& job_name, bool /*force*/) {
+Result<void> JobEngine::remove(const std::string& job_name, bool force) {
     DRAY_LET(Job* const job, state_->need(job_name));
     if (judge(JobOperation::Delete, job->state, job->is_cancel_requested) != Verdict::Allowed)
         return fail(refusal(JobOperation::Delete, *job));
+    if (const Drive* drive = unread_key(*job); drive != nullptr && !force)
+        return fail(ErrorKind::Conflict,
+                    "the key of drive {} of job {} was never read, and without it nobody can read the drive; read it with "
+                    "drayctl key, or delete with force", drive->serial, job->name);
     DRAY_TRY(state_->remove(*job));
     state_->settle();
     return {};
+}
+
+Result<SecretBytes> JobEngine::read_key(const std::string& job_name, const std::string& serial) {
+    DRAY_LET(Job* const job, state_->need(job_name));
+    DRAY_LET(Drive* const drive, state_->need_drive(*job, serial));
+    if (job->type != JobType::Export)
+        return fail(ErrorKind::Unsupported,
+                    "the key of an import job's drive is not given out; only export jobs have keys to read");
+    DRAY_LET(SecretBytes key, state_->catalog.read_key(*job, *drive));
+    if (!drive->is_key_read) {
+        Job changed = *job;
+        changed.find_drive(serial)->is_key_read = true;
+        DRAY_TRY(state_->save(changed));
+        *job = std::move(changed);
+    }
+    return key;
 }
 
 Result<void> JobEngine::retry(const std::string& job_name, const std::string& serial, RetryRequest request) {
@@ -328,6 +400,11 @@ Result<void> JobEngine::retry(const std::string& job_name, const std::string& se
     mended.manifest_hash = trimmed(request.manifest_hash.value_or(drive->manifest_hash));
     if (request.manifest || request.manifest_hash)
         DRAY_TRY(check_manifest(mended.manifest, mended.manifest_hash));
+    if (job->type == JobType::Export && (request.key || request.manifest || request.manifest_hash || request.partition))
+        return fail(ErrorKind::InvalidArgument, "drive {} is for an export: key and manifest are made for it", drive->serial);
+    if (job->type == JobType::Import && request.may_overwrite)
+        return fail(ErrorKind::InvalidArgument, "option overwrite is for export jobs, and this is an import job");
+    mended.may_overwrite = drive->may_overwrite || request.may_overwrite;
     mended.partition = request.partition.value_or(drive->partition);
     mended.has_key = drive->has_key || request.key.has_value();
     state_->mend(changed, mended);
@@ -343,13 +420,15 @@ Result<void> JobEngine::retry(const std::string& job_name, const std::string& se
 }
 
 Result<void> JobEngine::assign(const std::string& device_id, const std::string& job_name,
-                               const std::string& serial) {
+                               const std::string& serial, bool may_overwrite) {
     const DeviceEntry* device = state_->devices.find(device_id);
     if (device == nullptr)
         return fail(ErrorKind::NotFound, "no device {} is plugged in", device_id.substr(0, 128));
     DRAY_LET(Job* const job, state_->need(job_name));
     if (judge(JobOperation::AssignDevice, job->state, job->is_cancel_requested) != Verdict::Allowed)
         return fail(refusal(JobOperation::AssignDevice, *job));
+    if (may_overwrite && job->type != JobType::Export)
+        return fail(ErrorKind::InvalidArgument, "option overwrite is for export jobs, and job {} is an import job", job->name);
     std::string chosen = serial;
     if (chosen.empty()) {
         for (const Drive& drive : job->drives) {
@@ -386,7 +465,9 @@ Result<void> JobEngine::assign(const std::string& device_id, const std::string& 
         }
     }
     Job changed = *job;
-    changed.find_drive(chosen)->assigned_device = fingerprint;
+    Drive& assigned = *changed.find_drive(chosen);
+    assigned.assigned_device = fingerprint;
+    assigned.may_overwrite = assigned.may_overwrite || may_overwrite;
     DRAY_TRY(state_->save(changed));
     *job = std::move(changed);
     log::info("job {}: device {} (serial \"{}\") is assigned as drive {}", job->name, device->device.node,

@@ -14,11 +14,13 @@
 
 #include "config/config.hpp"
 #include "daemon/base/clock.hpp"
+#include "daemon/base/file_descriptor.hpp"
 #include "daemon/base/secret.hpp"
 #include "daemon/catalog/catalog.hpp"
 #include "daemon/device/device.hpp"
 #include "daemon/engine/engine_observer.hpp"
 #include "daemon/engine/transfer_process.hpp"
+#include "daemon/format/blob_list.hpp"
 #include "daemon/loop/event_loop.hpp"
 #include "daemon/model/job.hpp"
 #include "daemon/model/job_state.hpp"
@@ -34,6 +36,9 @@ struct CreateJobRequest {
     bool backup_manifest = false;
     std::map<std::string, std::string> tags;
     std::uint32_t expected_drives = 0;
+    /// Of an export, one of both: what it takes, or the blob that lists it.
+    format::BlobSelection selection;
+    std::string list_blob;
 };
 
 struct AddDriveRequest {
@@ -44,6 +49,17 @@ struct AddDriveRequest {
     std::string header_hash;
     std::string volume_id;
     std::uint32_t partition = 0;
+    /// Of an export: what the disk holds may be lost. It takes nothing else: the key is made here.
+    bool may_overwrite = false;
+};
+
+struct PreviewRequest {
+    std::string store;
+    /// Either what it would take, or the blob that lists it.
+    format::BlobSelection selection;
+    std::string list_blob;
+    /// How large each drive would be.
+    Bytes drive_size = 0;
 };
 
 struct ShipRequest {
@@ -61,6 +77,7 @@ struct RetryRequest {
     std::optional<std::string> manifest;
     std::optional<std::string> manifest_hash;
     std::optional<std::uint32_t> partition;
+    bool may_overwrite = false;
 };
 
 struct UpdateJobRequest {
@@ -121,9 +138,16 @@ public:
     Result<void> retry(const std::string& job, const std::string& serial, RetryRequest request);
     Result<void> release(const std::string& job, const std::string& serial);
     /// `serial` may be empty when the job has just one drive that waits for a device.
-    Result<void> assign(const std::string& device_id, const std::string& job, const std::string& serial);
+    /// `may_overwrite`: for a drive of an export.
+    Result<void> assign(const std::string& device_id, const std::string& job, const std::string& serial, bool may_overwrite);
+    /// The key that was made for a drive of an export; that it was read is remembered. Unsupported: a drive of an import.
+    Result<SecretBytes> read_key(const std::string& job, const std::string& serial);
     /// `done` is called once, later, with what the check said.
     Result<void> check_store(const std::string& store, std::function<void(Result<void>)> done);
+    /// What an export would take and need, as JSON in a sealed memfd: `done` is called once, later. NotFound: no such store.
+    /// InvalidArgument: nothing selected, or twice; no drive could be so small. LimitReached: as many as may be are under way.
+    using PreviewDone = std::function<void(Result<FileDescriptor>)>;
+    Result<void> preview_export(const PreviewRequest& request, PreviewDone done);
 
     // The configuration is the caller's, who puts another one in its place between these two.
     /// Why `next` cannot be, as sentences: stores that unfinished jobs need.

@@ -150,7 +150,7 @@ Result<void> JobEngine::State::cancel(Job& job, std::optional<DrainMode> drain) 
     cancelled.drain = mode;
     for (Drive& drive : cancelled.drives) {
         const Copy* copy = copy_of(job, drive);
-        drive.is_draining = drive.is_draining || (copy != nullptr && copy->kind == transfer::TaskKind::Import);
+        drive.is_draining = drive.is_draining || (copy != nullptr && transfer::has_drive(copy->kind));
         if (drive.is_draining)
             drive.drain = mode;
     }

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "daemon/base/file.hpp"
 #include "daemon/base/log.hpp"
 #include "daemon/base/memfd.hpp"
 #include "daemon/base/overloaded.hpp"
@@ -23,6 +24,8 @@ constexpr Microseconds kSaveEvery = std::chrono::seconds(5);
 constexpr std::uint32_t kMaxCrashes = 3;
 /// A device that somebody else has open is tried again so often before it is a fault.
 constexpr unsigned kBusyTries = 10;
+/// Of an export, beside those of its drives; no serial number is such a file name.
+constexpr const char* kPlanDirectory = "%plan";
 
 /// A serial number as a file name: what might mean something to a path is written as %XX.
 std::string file_name(const std::string& serial) {
@@ -95,7 +98,7 @@ bool JobEngine::State::has_running(const Job& job) const {
 
 unsigned JobEngine::State::active() const {
     return static_cast<unsigned>(
-        std::ranges::count_if(copies, [](const auto& item) { return item.second->kind == TaskKind::Import; }));
+        std::ranges::count_if(copies, [](const auto& item) { return transfer::has_drive(item.second->kind); }));
 }
 
 bool JobEngine::State::has_slot_on_bus(const Device& device) const {
@@ -104,7 +107,7 @@ bool JobEngine::State::has_slot_on_bus(const Device& device) const {
         return true;
     const auto is_on_it = [&](const auto& item) {
         const DeviceEntry* other = devices.find(item.second->device_id);
-        return item.second->kind == TaskKind::Import && other != nullptr && bus_of(other->device) == bus;
+        return transfer::has_drive(item.second->kind) && other != nullptr && bus_of(other->device) == bus;
     };
     return std::ranges::count_if(copies, is_on_it) < std::ptrdiff_t{config.transfers.per_bus};
 }
@@ -185,6 +188,12 @@ Result<transfer::Task> JobEngine::State::task_for(const Job& job, const Drive& d
     task.strict_header_hash = config.drives.strict_header_hash;
     task.is_draining = drive.is_draining;
     task.drain = drive.drain;
+    if (job.type == JobType::Export) {
+        task.list_blob = job.list_blob;
+        task.plan_directory = directory_of(job) + "/" + kPlanDirectory;
+        task.may_overwrite = drive.may_overwrite;
+        task.checkpoint = config.transfers.checkpoint;
+    }
     return task;
 }
 
@@ -198,7 +207,13 @@ Result<std::unique_ptr<TransferLink>> JobEngine::State::start_process(const Job&
     DRAY_TRY(add_secrets(start));
     start.users = child_users;
     DRAY_TRY(make_copy_directory(config.state_directory, start.task.directory, child_users));
+    if (!start.task.plan_directory.empty()) {
+        DRAY_TRY(make_copy_directory(config.state_directory, start.task.plan_directory, child_users));
+        if (!job.selection.empty())
+            DRAY_TRY(write_file_atomically(start.task.plan_directory + "/selection.xml", std::as_bytes(std::span(job.selection)), 0640));
+    }
     if (device != nullptr) {
+        start.task.drive_size = device->device.size;
         SecretBytes key;
         if (drive.has_key) {
             Result<SecretBytes> read = catalog.read_key(job, drive);
@@ -209,7 +224,7 @@ Result<std::unique_ptr<TransferLink>> JobEngine::State::start_process(const Job&
         }
         DRAY_LET(start.key, make_sealed_memfd("dray-key", key.bytes()));
         devices.count_open(device->device.id);
-        DRAY_LET(start.device, open_device(device->device));
+        DRAY_LET(start.device, open_device(device->device, job.type == JobType::Export));
     }
     const std::string key = copy_key(job, drive);
     return start_transfer(
@@ -223,10 +238,13 @@ Result<void> JobEngine::State::start_copy(Job& job, Drive& drive, const DeviceEn
     copy->job = job.name;
     copy->serial = drive.serial;
     copy->device_id = device.device.id;
+    copy->kind = job.type == JobType::Export ? TaskKind::Export : TaskKind::Import;
     copy->announced = copy->saved = clock.since_boot();
     // In the catalog before anything starts: after a crash this drive is the first to be resumed.
     set_state(job, drive, DriveState::Transferring);
     drive.copy_status = "Unlocking";
+    // What had no place so far may find one on this drive.
+    job.incomplete_list_uri.clear();
     DRAY_TRY(save(job));
     Result<std::unique_ptr<TransferLink>> process = start_process(job, drive, *copy, &device);
     // Gone: its `remove` is on the way. Busy: the pair before it may not have let go of it yet (rules.md 9).
@@ -301,7 +319,7 @@ void JobEngine::State::heard(const std::string& key, const transfer::FromTransfe
 
 void JobEngine::State::heard_progress(Job& job, Drive& drive, Copy& copy, const transfer::Progress& progress) {
     const Microseconds now = clock.since_boot();
-    const bool is_new_phase = copy.kind == TaskKind::Import && drive.copy_status != progress.phase;
+    const bool is_new_phase = transfer::has_drive(copy.kind) && drive.copy_status != progress.phase;
     copy.file = progress.file;
     copy.pieces_journaled = progress.pieces_journaled;
     // Before the manifest was looked through there are no totals; what was known before stays then. After a
@@ -355,8 +373,8 @@ void JobEngine::State::ended(const std::string& key) {
     grant_unlock();
     Job* job = find(copy->job);
     Drive* drive = job == nullptr ? nullptr : job->find_drive(copy->serial);
-    if (drive != nullptr && copy->kind == TaskKind::Import) {
-        import_ended(*job, *drive, *copy);
+    if (drive != nullptr && transfer::has_drive(copy->kind)) {
+        copy_ended(*job, *drive, *copy);
     } else if (drive != nullptr && copy->kind == TaskKind::Abandon) {
         abandon_ended(*job, *drive, *copy);
     }
@@ -372,7 +390,7 @@ JobEngine::State::Crash JobEngine::State::crash_of(const Copy& copy) {
     return {copy.device_id, copy.file, copy.pieces_journaled};
 }
 
-void JobEngine::State::import_ended(Job& job, Drive& drive, const Copy& copy) {
+void JobEngine::State::copy_ended(Job& job, Drive& drive, const Copy& copy) {
     if (!copy.report) {
         if (copy.is_unlock_late)
             return fault(job, drive, ErrorKind::LimitReached, "unlocking took longer than 60 s and was stopped");
@@ -385,6 +403,15 @@ void JobEngine::State::import_ended(Job& job, Drive& drive, const Copy& copy) {
         return crashed(job, drive, crash_of(copy), "its processes died");
     }
     const transfer::Report& report = *copy.report;
+    if (report.status == transfer::kBeginAnew) {
+        // The disk is ours already, whatever of the first beginning is on it.
+        drive.volume_id.clear();
+        drive.may_overwrite = true;
+        log::info("job {}, drive {}: nothing of it was there for good yet; it is begun anew", job.name, drive.serial);
+        set_state(job, drive, DriveState::Received);
+        save_or_log(job);
+        return tell(job, drive, Change::State);
+    }
     const bool is_end = report.ending == Ending::Finished || report.ending == Ending::Cancelled;
     if (report.counters.bytes_total != 0 || report.counters.blobs_total != 0)
         take_counters(drive, report.counters, is_end);
@@ -394,6 +421,12 @@ void JobEngine::State::import_ended(Job& job, Drive& drive, const Copy& copy) {
         drive.verbose_log_uri = report.verbose_log_uri;
     if (!report.manifest_uri.empty())
         drive.manifest_uri = report.manifest_uri;
+    if (is_end && copy.kind == TaskKind::Export) {
+        drive.manifest = report.manifest;
+        drive.manifest_hash = report.manifest_hash;
+        if (!report.incomplete_list_uri.empty())
+            job.incomplete_list_uri = report.incomplete_list_uri;
+    }
     switch (report.ending) {
         case Ending::Finished: {
             const bool is_clean = report.status == "Completed";
@@ -507,6 +540,8 @@ void JobEngine::stop(std::function<void()> stopped) {
     state_->stopped = std::move(stopped);
     for (auto& [name, check] : state_->checks)
         check->process->kill();
+    for (auto& [number, preview] : state_->previews)
+        preview->process->kill();
     for (auto& [key, copy] : state_->copies)
         copy->process->send(transfer::Stop{});
     constexpr Microseconds kStopLimit = std::chrono::seconds(5);

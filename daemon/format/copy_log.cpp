@@ -149,8 +149,11 @@ Result<void> CopyLogWriter::blob(const LogBlob& entry) {
     if (!blob.snapshot.empty())
         text += line("Snapshot", blob.snapshot);
     text += fmt::format("    <Length>{}</Length>\n", blob.length);
-    text += fmt::format("    <ImportDisposition Status=\"{}\">{}</ImportDisposition>\n",
-                        to_string(entry.disposition), to_string(blob.disposition));
+    if (entry.modified)
+        text += line("LastModified", format_utc(*entry.modified));
+    else
+        text += fmt::format("    <ImportDisposition Status=\"{}\">{}</ImportDisposition>\n",
+                            to_string(entry.disposition), to_string(blob.disposition));
     for (const LostRange& range : entry.lost)
         text += fmt::format("    <!-- lost{}: Offset=\"{}\" Length=\"{}\" -->\n", range.is_exact ? "" : ", at most",
                             range.offset, range.length);

@@ -83,6 +83,8 @@ struct LogBlob {
     std::string blob_path;
     BlobOutcome outcome = BlobOutcome::Completed;
     DispositionOutcome disposition = DispositionOutcome::Created;
+    /// Of an export: when the blob was changed last; it has no disposition.
+    std::optional<TimePoint> modified;
     /// One per piece of the manifest. Empty means all Completed; all Cancelled where the outcome is
     /// neither Completed nor CompletedWithErrors; and none at all where the blob was Skipped.
     std::vector<PieceOutcome> pieces;

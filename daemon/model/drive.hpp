@@ -66,6 +66,9 @@ struct Drive {
     /// Which partition of the disk holds the volume, as the kernel counts; 0: the first for data.
     std::uint32_t partition = 0;
     bool has_key = false;
+    /// Of an export: what the disk holds may be lost; and whether somebody has read the key that was made for it.
+    bool may_overwrite = false;
+    bool is_key_read = false;
     /// A cancelled job's copy that runs to its drain point (rules.md 19).
     bool is_draining = false;
     DrainMode drain = DrainMode::Drive;

@@ -64,6 +64,15 @@ Drive* Job::find_drive(std::string_view serial) {
     return const_cast<Drive*>(std::as_const(*this).find_drive(serial));  // the job itself is not const
 }
 
+const Drive* unread_key(const Job& job) {
+    if (job.type != JobType::Export)
+        return nullptr;
+    const auto drive = std::ranges::find_if(job.drives, [](const Drive& one) {
+        return !one.is_key_read && !one.volume_id.empty();
+    });
+    return drive == job.drives.end() ? nullptr : &*drive;
+}
+
 bool is_over(const Job& job) { return job.state == JobState::Completed || job.state == JobState::Closed; }
 
 Result<void> check_job_name(std::string_view name) {

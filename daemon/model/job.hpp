@@ -50,6 +50,9 @@ struct Job {
     /// Close was called: no further drive will come (rules.md 3).
     bool is_closed_for_drives = false;
     std::string incomplete_list_uri;
+    /// Of an export: what it takes, as the XML of azure-import-export.md 5.2, or the blob that lists it; one of both is "".
+    std::string selection;
+    std::string list_blob;
     TimePoint created;
     TimePoint shipped;
     TimePoint completed;
@@ -60,6 +63,9 @@ struct Job {
     Drive* find_drive(std::string_view serial);
     const Drive* find_drive(std::string_view serial) const;
 };
+
+/// A drive of an export whose key nobody has read although there is something on it, or null.
+const Drive* unread_key(const Job& job);
 
 /// Completed or Closed: nothing more happens.
 bool is_over(const Job& job);

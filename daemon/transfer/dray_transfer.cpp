@@ -51,8 +51,9 @@ void hand_files_over(const Task& task, EngineLink& engine) {
     // Not without drayd; the change of the uid takes this back.
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     Result<void> opened;
-    if (!task.directory.empty())
-        opened = open_to_group(task.directory, [] {});
+    for (const std::string& directory : {task.directory, task.plan_directory})
+        if (opened && !directory.empty())
+            opened = open_to_group(directory, [] {});
     if (opened && !task.store.path.empty())
         opened = open_to_group(task.store.path, [&] {
             engine.note("what is in " + task.store.path +
@@ -90,7 +91,7 @@ Result<std::string> shut_in(const Task& task, const std::optional<Peer>& peer) {
         box.connect_ports.push_back(peer->port);
     struct stat status {};
     // A directory that is not there is the store's to complain about.
-    for (const std::string& directory : {task.directory, task.store.path})
+    for (const std::string& directory : {task.directory, task.plan_directory, task.store.path})
         if (!directory.empty() && stat(directory.c_str(), &status) == 0 && S_ISDIR(status.st_mode))
             box.write_directories.push_back(directory);
     return confine::box_transfer(box);
@@ -130,6 +131,8 @@ private:
             case TaskKind::Import: return run_import(around_, *drive_);
             case TaskKind::Abandon: return run_abandon(around_);
             case TaskKind::CheckStore: return run_check(around_);
+            case TaskKind::Export: return run_export(around_, *drive_);
+            case TaskKind::PreviewExport: return run_preview(around_);
         }
         return {};
     }
@@ -172,7 +175,7 @@ private:
         control_.request_stop();
         // Nothing has been copied yet: what the thread waits for (another process, a key derivation) need not
         // be waited for.
-        if (!control_.is_copying() && task_.kind == TaskKind::Import) {
+        if (!control_.is_copying() && has_drive(task_.kind)) {
             Report report;
             report.ending = Ending::Stopped;
             engine_.send(report);
@@ -229,7 +232,7 @@ Result<void> run(std::span<char* const> arguments) {
     set_file_mode_mask(user.has_value(), {task->directory, task->store.path});
     DRAY_LET(std::string boot_id, read_boot_id());
     std::optional<drive::Client> drive;
-    if (task->kind == TaskKind::Import) {
+    if (has_drive(task->kind)) {
         drive::Setup setup;
         setup.ring_size = task->ring;
         setup.unlock_memory = task->unlock_memory;

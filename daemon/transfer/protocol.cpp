@@ -17,7 +17,7 @@ enum class FromTag : std::uint8_t { UnlockWanted = 65, Unlocked, Progress, Note,
 
 constexpr std::size_t kMaxText = 4096;
 constexpr std::uint8_t kErrorKinds = static_cast<std::uint8_t>(ErrorKind::Internal) + 1;
-constexpr std::uint8_t kTaskKinds = static_cast<std::uint8_t>(TaskKind::CheckStore) + 1;
+constexpr std::uint8_t kTaskKinds = static_cast<std::uint8_t>(TaskKind::PreviewExport) + 1;
 constexpr std::uint8_t kDrainModes = static_cast<std::uint8_t>(DrainMode::Piece) + 1;
 constexpr std::uint8_t kCredentialKinds = static_cast<std::uint8_t>(CredentialKind::Token) + 1;
 constexpr std::uint8_t kEndings = static_cast<std::uint8_t>(Ending::Cancelled) + 1;
@@ -88,7 +88,8 @@ StoreConfig take_store(WireReader& in) {
 void put(WireWriter& out, const Task& task) {
     put_enum(out, task.kind);
     for (const std::string* text : {&task.job, &task.serial, &task.store_identity, &task.manifest, &task.manifest_hash,
-                                    &task.volume_id, &task.header_hash, &task.diagnostics_path, &task.directory, &task.status})
+                                    &task.volume_id, &task.header_hash, &task.diagnostics_path, &task.directory, &task.status,
+                                    &task.list_blob, &task.plan_directory})
         put_text(out, *text);
     put(out, task.store);
     out.boolean(task.has_credential);
@@ -103,13 +104,17 @@ void put(WireWriter& out, const Task& task) {
     out.u32(task.partition);
     out.boolean(task.is_draining);
     put_enum(out, task.drain);
+    out.u64(task.drive_size);
+    out.boolean(task.may_overwrite);
+    out.u64(static_cast<std::uint64_t>(task.checkpoint.count()));
 }
 
 Task take_task(WireReader& in) {
     Task task;
     task.kind = in.enumerator<TaskKind>(kTaskKinds);
     for (std::string* text : {&task.job, &task.serial, &task.store_identity, &task.manifest, &task.manifest_hash,
-                              &task.volume_id, &task.header_hash, &task.diagnostics_path, &task.directory, &task.status})
+                              &task.volume_id, &task.header_hash, &task.diagnostics_path, &task.directory, &task.status,
+                              &task.list_blob, &task.plan_directory})
         *text = in.text(kMaxText);
     task.store = take_store(in);
     task.has_credential = in.boolean();
@@ -124,6 +129,9 @@ Task take_task(WireReader& in) {
     task.partition = in.u32();
     task.is_draining = in.boolean();
     task.drain = in.enumerator<DrainMode>(kDrainModes);
+    task.drive_size = in.u64();
+    task.may_overwrite = in.boolean();
+    task.checkpoint = Microseconds(static_cast<std::int64_t>(in.u64()));
     return task;
 }
 
@@ -132,7 +140,8 @@ void put(WireWriter& out, const Report& report) {
     put_enum(out, report.kind);
     put(out, report.counters);
     for (const std::string* text : {&report.status, &report.message, &report.store_identity, &report.volume_id,
-                                    &report.error_log_uri, &report.verbose_log_uri, &report.manifest_uri})
+                                    &report.error_log_uri, &report.verbose_log_uri, &report.manifest_uri, &report.manifest,
+                                    &report.manifest_hash, &report.incomplete_list_uri})
         put_text(out, *text);
 }
 
@@ -144,7 +153,8 @@ Report take_report(WireReader& in) {
     for (std::string* text : {&report.status, &report.message})
         *text = take_shown(in);
     report.store_identity = in.text(kMaxText);
-    for (std::string* text : {&report.volume_id, &report.error_log_uri, &report.verbose_log_uri, &report.manifest_uri})
+    for (std::string* text : {&report.volume_id, &report.error_log_uri, &report.verbose_log_uri, &report.manifest_uri,
+                              &report.manifest, &report.manifest_hash, &report.incomplete_list_uri})
         *text = take_shown(in);
     return report;
 }

@@ -24,6 +24,9 @@ namespace dray::transfer {
 inline constexpr int kEngineFd = 3;
 inline constexpr int kDriveFd = 4;
 
+/// Of preview.json.
+inline constexpr Bytes kMaxPreview = 16 * kMiB;
+
 enum class TaskKind {
     /// Copies a drive into the store.
     Import,
@@ -32,7 +35,15 @@ enum class TaskKind {
     Abandon,
     /// No drive: looks whether the store can be used.
     CheckStore,
+    /// Fills a drive from the store: its part of the plan that lies in plan_directory, or is made there.
+    Export,
+    /// No drive: what an export would take and need, as preview.json in the directory, where selection.xml lies unless
+    /// there is a list blob.
+    PreviewExport,
 };
+
+/// Whether a dray-drive is at work beside it.
+constexpr bool has_drive(TaskKind kind) { return kind == TaskKind::Import || kind == TaskKind::Export; }
 
 struct Task {
     TaskKind kind = TaskKind::Import;
@@ -67,6 +78,16 @@ struct Task {
     DrainMode drain = DrainMode::Drive;
     /// drive status for Abandon's log.
     std::string status;
+    /// Of an export: the blob that lists what it takes, or "": selection.xml lies in plan_directory then.
+    std::string list_blob;
+    /// Export: for what all drives of the job share; made by drayd. PreviewExport has it in directory.
+    std::string plan_directory;
+    /// PreviewExport: how large each drive would be. Export: how large this one is.
+    Bytes drive_size = 0;
+    /// Export: whether what the drive holds may be lost.
+    bool may_overwrite = false;
+    /// Export: between two checkpoints.
+    Microseconds checkpoint = std::chrono::seconds(5);
 };
 
 /// This drive's turn to unlock has come.
@@ -118,6 +139,9 @@ struct Note {
     std::string text;
 };
 
+/// Status of an export that found nothing to go on with: what drayd knows of the drive's volume is to be forgotten.
+inline constexpr const char* kBeginAnew = "BeginAnew";
+
 enum class Ending {
     /// The drive is done; `status` says how (6.3).
     Finished,
@@ -143,6 +167,10 @@ struct Report {
     std::string error_log_uri;
     std::string verbose_log_uri;
     std::string manifest_uri;
+    /// Of an export: the manifest's path on the drive and its MD5, and where what did not fit is listed, or "".
+    std::string manifest;
+    std::string manifest_hash;
+    std::string incomplete_list_uri;
 };
 
 using FromTransfer = std::variant<UnlockWanted, Unlocked, Progress, Note, Report>;

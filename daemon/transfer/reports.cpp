@@ -170,6 +170,65 @@ Result<Summary> Reports::write_logs(const Spool& spool, Journal& journal, const 
     return summary;
 }
 
+Result<Summary> Reports::write_export_logs(const ExportJournal& journal) const {
+    DRAY_LET(LogFile error_log, LogFile::create(path_of(kErrorLog)));
+    DRAY_LET(LogFile verbose_log, LogFile::create(path_of(kVerboseLog)));
+    format::CopyLogWriter errors([&](std::string_view text) { return error_log.write(text); }, task_.serial, false);
+    format::CopyLogWriter all([&](std::string_view text) { return verbose_log.write(text); }, task_.serial, true);
+    Summary summary;
+    const ExportJournal::Visit visit = [&](const ExportEntry& entry, const std::optional<ExportOutcome>& known) -> Result<void> {
+        if (known && known->has_no_room)
+            return {};
+        Counters& counters = summary.counters;
+        const Bytes bytes = known ? known->length : entry.length;
+        const bool is_good = known && known->outcome == BlobOutcome::Completed;
+        counters.bytes_total += bytes;
+        counters.blobs_total += 1;
+        counters.bytes_done += known ? bytes : 0;
+        counters.blobs_done += known ? 1 : 0;
+        counters.bytes_succeeded += is_good ? bytes : 0;
+        counters.blobs_failed += is_good ? 0 : 1;
+        summary.untouched += known ? 0 : 1;
+        summary.forbidden += known && known->outcome == BlobOutcome::BlobRequestForbidden ? 1 : 0;
+        format::ManifestBlob blob;
+        blob.file_path = "\\" + entry.path;
+        std::ranges::replace(blob.file_path, '/', '\\');
+        blob.snapshot = entry.name.snapshot;
+        blob.length = bytes;
+        blob.is_page_blob = entry.is_page_blob;
+        if (known) {
+            blob.pieces = known->pieces;
+            blob.metadata = known->metadata;
+            blob.properties = known->properties;
+        }
+        format::LogBlob line;
+        line.blob = &blob;
+        line.blob_path = entry.name.path();
+        line.outcome = known ? known->outcome : BlobOutcome::Failed;
+        line.modified = known ? known->modified : TimePoint();
+        if (is_good) {
+            line.metadata = format::SideFileOutcome::Completed;
+            line.properties = format::SideFileOutcome::Completed;
+        }
+        DRAY_TRY(errors.blob(line));
+        return all.blob(line);
+    };
+    DRAY_TRY(journal.walk(true, visit));
+    DRAY_TRY(errors.finish(summary.status()));
+    DRAY_TRY(all.finish(summary.status()));
+    DRAY_TRY(error_log.finish());
+    DRAY_TRY(verbose_log.finish());
+    return summary;
+}
+
+Result<std::string> Reports::put_incomplete_list(const std::string& xml, const std::string& plan) const {
+    DRAY_LET(const std::string stamp, stamp_in(plan));
+    const std::string path = plan + "/incomplete.xml";
+    DRAY_TRY(write_file_atomically(path, std::as_bytes(std::span(xml)), kFileMode));
+    DRAY_LET(const FileDescriptor file, open_file(path, O_RDONLY));
+    return put_at(fmt::format("{}/waies/{}_{}_incomplete.xml", task_.diagnostics_path, task_.job, stamp), file.get(), xml.size());
+}
+
 Result<void> Reports::write_refusal(const std::string& status) const {
     for (const char* kind : {kErrorLog, kVerboseLog}) {
         if (kind == kVerboseLog && !logs_.is_verbose)
@@ -183,8 +242,10 @@ Result<void> Reports::write_refusal(const std::string& status) const {
 }
 
 // Kept beside the logs, so that a second delivery replaces the first instead of standing beside it.
-Result<std::string> Reports::stamp() const {
-    const std::string path = task_.directory + kStampFile;
+Result<std::string> Reports::stamp() const { return stamp_in(task_.directory); }
+
+Result<std::string> Reports::stamp_in(const std::string& directory) const {
+    const std::string path = directory + kStampFile;
     if (Result<std::string> known = read_file(path, 64); known && !known->empty())
         return known;
     std::string made = stamp_of(clock_.now());
@@ -193,8 +254,10 @@ Result<std::string> Reports::stamp() const {
 }
 
 Result<std::string> Reports::put(const std::string& stamp, const std::string& kind, int fd, Bytes size) const {
-    const std::string path = fmt::format("{}/waies/{}_{}_{}_{}.xml", task_.diagnostics_path, task_.job, task_.serial,
-                                         stamp, kind);
+    return put_at(fmt::format("{}/waies/{}_{}_{}_{}.xml", task_.diagnostics_path, task_.job, task_.serial, stamp, kind), fd, size);
+}
+
+Result<std::string> Reports::put_at(const std::string& path, int fd, Bytes size) const {
     DRAY_LET(const BlobName name, parse_blob_path(path));
     DRAY_TRY(store_.ensure_container(name.container));
     store::CreateOptions options;
@@ -208,7 +271,7 @@ Result<std::string> Reports::put(const std::string& stamp, const std::string& ki
     std::vector<std::byte> content;
     for (Bytes offset = 0; offset < size; offset += content.size()) {
         content.resize(static_cast<std::size_t>(std::min(kPiece, size - offset)));
-        DRAY_TRY(read_fully(fd, offset, content, kind + ".xml"));
+        DRAY_TRY(read_fully(fd, offset, content, path));
         store::Piece piece;
         piece.offset = offset;
         piece.length = content.size();

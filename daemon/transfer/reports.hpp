@@ -9,6 +9,7 @@
 
 #include "daemon/base/clock.hpp"
 #include "daemon/base/result.hpp"
+#include "daemon/transfer/export_journal.hpp"
 #include "daemon/transfer/journal.hpp"
 #include "daemon/transfer/protocol.hpp"
 #include "daemon/transfer/spool.hpp"
@@ -49,6 +50,11 @@ public:
     /// knows nothing of is Failed with all pieces Cancelled (6.5). `status`: the drive's, or "" to let the
     /// blobs say.
     Result<Summary> write_logs(const Spool& spool, Journal& journal, const std::string& status) const;
+    /// The same for an export, of the blobs that have ended; those without room are in no log.
+    Result<Summary> write_export_logs(const ExportJournal& journal) const;
+    /// Puts a list of what did not fit into the store under the job's one name for it; answers its URI. `plan`: the directory
+    /// that the job's drives share.
+    Result<std::string> put_incomplete_list(const std::string& xml, const std::string& plan) const;
     /// A log without blobs, for a drive that failed as a whole.
     Result<void> write_refusal(const std::string& status) const;
 
@@ -58,7 +64,9 @@ public:
 
 private:
     Result<std::string> stamp() const;
+    Result<std::string> stamp_in(const std::string& directory) const;
     Result<std::string> put(const std::string& stamp, const std::string& kind, int fd, Bytes size) const;
+    Result<std::string> put_at(const std::string& path, int fd, Bytes size) const;
     Result<std::string> put_file(const std::string& stamp, const std::string& kind) const;
     std::string path_of(const std::string& kind) const { return task_.directory + "/" + kind + ".xml"; }
 

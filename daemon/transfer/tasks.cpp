@@ -30,39 +30,6 @@ store::StoreAccess access_of(const Surroundings& around) {
     return access;
 }
 
-/// A key that is none is the site's to mend, like one that is refused.
-Result<std::unique_ptr<store::BlobStore>> open_store_of(const Surroundings& around) {
-    Result<std::unique_ptr<store::BlobStore>> store = store::open_store(around.task.store, access_of(around));
-    if (!store && store.error().kind() == ErrorKind::InvalidArgument)
-        return fail(ErrorKind::Denied, "{}", store.error().text());
-    return store;
-}
-
-/// How long dray-drive may think about one request: longer than a dying disk's own retries.
-constexpr Microseconds kPatience = std::chrono::minutes(10);
-
-/// For failures between the two programs: no mending helps, the pair is started anew.
-Report broken(const Error& error) {
-    Report report = faulted(error);
-    report.kind = ErrorKind::Internal;
-    return report;
-}
-
-/// Held all the process's life: never two writers (rules.md 9).
-Result<FileDescriptor> lock_directory(const Surroundings& around) {
-    const std::string path = around.task.directory + "/lock";
-    DRAY_LET(FileDescriptor lock, open_file(path, O_RDWR | O_CREAT, kFileMode));
-    if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0)
-        return lock;
-    around.progress.phase = "WaitingForPreviousCopy";
-    around.engine.note("the previous copy has not ended yet; waiting for it");
-    while (flock(lock.get(), LOCK_EX) != 0)
-        if (errno != EINTR)
-            return fail_errno(errno, "cannot lock {}", path);
-    around.progress.phase = "Unlocking";
-    return lock;
-}
-
 JournalBinding binding_of(const Surroundings& around, const std::string& volume_id, const store::BlobStore& store) {
     JournalBinding binding;
     binding.manifest_hash = around.task.manifest_hash;
@@ -121,7 +88,7 @@ private:
             return broken(unlocked.error());
         if (!unlocked)
             return refused(format::is_drive_failure(status) ? status : "InternalError", unlocked.error());
-        drive_.set_patience(kPatience);
+        drive_.set_patience(kDrivePatience);
         // dray-drive has compared them itself, and so says this only when it is not to be trusted.
         if (unlocked->volume_type != "plain" && !is_expected_volume(unlocked->volume_id))
             return broken({ErrorKind::Internal, "dray-drive opened another volume than the drive is known for"});
@@ -170,7 +137,7 @@ private:
         Result<CopyEnd> end = fail(ErrorKind::Internal, "the copy has not run");
         {
             Import import({drive_, *store_, *journal_, around_.control, around_.progress, around_.clock,
-                           task_.requests, kPatience, kRemovalLimit,
+                           task_.requests, kDrivePatience, kRemovalLimit,
                            [this](const std::string& sentence) { around_.engine.warn(sentence); },
                            unlocked_.sector_size});
             end = import.run(*spool_);
@@ -243,12 +210,6 @@ private:
         return report;
     }
 
-    static Report stopped() {
-        Report report;
-        report.ending = Ending::Stopped;
-        return report;
-    }
-
     const Surroundings& around_;
     const Task& task_;
     drive::Client& drive_;
@@ -260,6 +221,8 @@ private:
 
 Result<Report> abandon(const Surroundings& around) {
     const Task& task = around.task;
+    if (!task.plan_directory.empty())
+        return abandon_export(around);
     DRAY_LET(const FileDescriptor lock, lock_directory(around));
     DRAY_LET(const std::unique_ptr<store::BlobStore> store, open_store_of(around));
     const Reports reports(task, *store, around.clock);
@@ -302,6 +265,40 @@ Result<void> throw_one_away(const Upload& upload, const BlobName& name, store::B
 }
 
 }  // namespace
+
+// A key that is none is the site's to mend, like one that is refused.
+Result<std::unique_ptr<store::BlobStore>> open_store_of(const Surroundings& around) {
+    Result<std::unique_ptr<store::BlobStore>> store = store::open_store(around.task.store, access_of(around));
+    if (!store && store.error().kind() == ErrorKind::InvalidArgument)
+        return fail(ErrorKind::Denied, "{}", store.error().text());
+    return store;
+}
+
+Report broken(const Error& error) {
+    Report report = faulted(error);
+    report.kind = ErrorKind::Internal;
+    return report;
+}
+
+Result<FileDescriptor> lock_directory(const Surroundings& around) {
+    const std::string path = around.task.directory + "/lock";
+    DRAY_LET(FileDescriptor lock, open_file(path, O_RDWR | O_CREAT, kFileMode));
+    if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0)
+        return lock;
+    around.progress.phase = "WaitingForPreviousCopy";
+    around.engine.note("the previous copy has not ended yet; waiting for it");
+    while (flock(lock.get(), LOCK_EX) != 0)
+        if (errno != EINTR)
+            return fail_errno(errno, "cannot lock {}", path);
+    around.progress.phase = "Unlocking";
+    return lock;
+}
+
+Report stopped() {
+    Report report;
+    report.ending = Ending::Stopped;
+    return report;
+}
 
 Report faulted(const Error& error) {
     Report report;

@@ -192,9 +192,19 @@ TEST_F(Methods, DriveDeviceAndStoreMethodsReachTheEngine) {
     EXPECT_EQ(call(kDevice, kDeviceInterface, "Assign", "sa{sv}", "lyon-17", 1, "overwrite", "b", 1).error, kInvalid);
 }
 
+TEST_F(Methods, APreviewIsAskedForWithItsSelectionAndAnsweredWithADescriptor) {
+    const Answer answer = call(kRootPath, kManagerInterface, "PreviewExport", "sa{sv}", "vault", 2, "drive-size", "s", "500GB",
+                               "selection", "a{sas}", 4, "prefixes", 1, "/a/", "paths", 2, "b/x", "/", "base-paths", 1, "/b/y",
+                               "snapshots", 1, "2026-01-01T00:00:00.0000000Z c/with blank");
+    EXPECT_EQ(answer.error, "") << answer.sentence;
+    EXPECT_STREQ(sd_bus_message_get_signature(answer.reply.get(), 1), "h");
+    const format::BlobSelection wanted{{"/a/"}, {"b/x"}, {"/"}, {"b/y", false}, {"c/with blank", false, "2026-01-01T00:00:00.0000000Z"}};
+    EXPECT_THAT(calls(), ElementsAre("preview vault size=500000000000 list= selection=" + format::write_blob_list(wanted)));
+    EXPECT_EQ(call(kRootPath, kManagerInterface, "PreviewExport", "sa{sv}", "vault", 0).error, kInvalid);
+}
+
 TEST_F(Methods, WhatThisVersionLacksIsUnsupportedInOneSentence) {
     EXPECT_EQ(call(kRootPath, kManagerInterface, "Reload", "").error, kUnsupported);
-    EXPECT_EQ(call(kRootPath, kManagerInterface, "PreviewExport", "sa{sv}", "vault", 0).error, kUnsupported);
     EXPECT_EQ(call(kDrive, kDriveInterface, "Repair", "a{sv}", 0).error, kUnsupported);
     EXPECT_EQ(call(kDrive, kDriveInterface, "GetKey", "a{sv}", 0).error, kUnsupported);
 }

@@ -67,13 +67,13 @@ TEST_F(OptionsTest, ReadsEachType) {
     const std::string_view secret = "open sesame";
     const auto key = make_sealed_memfd("key", std::as_bytes(std::span(secret))).value();
     auto options = read("a{sv}", 6, "drain", "s", "piece", "force", "b", 1, "expected", "u", 7U, "tags", "a{ss}",
-                        2, "a", "1", "b", "2", "key", "h", key.get(), "selection", "a{sas}", 1, "path", 2, "x", "y");
+                        2, "a", "1", "b", "2", "key", "h", key.get(), "selection", "a{sas}", 1, "paths", 2, "c/x", "c/y");
     ASSERT_TRUE(options) << options.error().text();
     EXPECT_EQ(options->text("drain"), "piece");
     EXPECT_EQ(options->flag("force"), true);
     EXPECT_EQ(options->number("expected"), 7U);
     EXPECT_EQ(options->dictionary("tags"), (Texts{{"a", "1"}, {"b", "2"}}));
-    EXPECT_TRUE(options->has("selection"));
+    EXPECT_EQ(options->selection("selection"), (format::BlobSelection{{"c/x"}, {"c/y"}}));
     EXPECT_EQ(options->take_secret("key").value_or(SecretBytes()).text(), secret);
 }
 
@@ -86,6 +86,41 @@ TEST_F(OptionsTest, AnswersNothingForWhatWasNotGiven) {
     EXPECT_FALSE(options->number("expected"));
     EXPECT_FALSE(options->dictionary("tags"));
     EXPECT_FALSE(options->take_secret("key"));
+    EXPECT_FALSE(options->selection("selection"));
+}
+
+TEST_F(OptionsTest, BoundsSelectionsAndNamesWhatIsWrongInThem) {
+    const std::string text = "c/" + std::string(4096 - 2, 'x');
+    const auto of = [&](int count) {
+        sd_bus_message* raw = nullptr;
+        EXPECT_GE(sd_bus_message_new_method_call(bus_.get(), &raw, "org.dray1", "/org/dray1", "org.dray1.Manager", "M"), 0);
+        BusMessage made(raw);
+        EXPECT_GE(sd_bus_message_open_container(raw, 'a', "{sv}"), 0);
+        EXPECT_GE(sd_bus_message_open_container(raw, 'e', "sv"), 0);
+        EXPECT_GE(sd_bus_message_append(raw, "s", "selection"), 0);
+        EXPECT_GE(sd_bus_message_open_container(raw, 'v', "a{sas}"), 0);
+        EXPECT_GE(sd_bus_message_open_container(raw, 'a', "{sas}"), 0);
+        EXPECT_GE(sd_bus_message_open_container(raw, 'e', "sas"), 0);
+        EXPECT_GE(sd_bus_message_append(raw, "s", "paths"), 0);
+        EXPECT_GE(sd_bus_message_open_container(raw, 'a', "s"), 0);
+        for (int i = 0; i < count; ++i)
+            EXPECT_GE(sd_bus_message_append(raw, "s", text.c_str()), 0);
+        for (int i = 0; i < 6; ++i)
+            EXPECT_GE(sd_bus_message_close_container(raw), 0);
+        EXPECT_GE(sd_bus_message_seal(raw, 1, 0), 0);
+        EXPECT_GE(sd_bus_message_rewind(raw, 1), 0);
+        return Options::read(raw, kKnown);
+    };
+    // 256 KiB together.
+    EXPECT_TRUE(of(64));
+    EXPECT_EQ(of(65).error().text(), "option selection is longer than 256KiB; put it into a list blob");
+    EXPECT_EQ(refusal("a{sv}", 1, "selection", "a{sas}", 1, "path", 1, "c/x"),
+              "option selection: unknown word \"path\"; known are prefixes, paths, base-paths, snapshots");
+    EXPECT_EQ(refusal("a{sv}", 1, "selection", "a{sas}", 1, "prefixes", 1, "c/x"),
+              "option selection: the prefix c/x does not begin with /: it is /CONTAINER/NAME's beginning");
+    EXPECT_EQ(refusal("a{sv}", 1, "selection", "a{sas}", 1, "base-paths", 1, "/"), "option selection: \"/\" is no path of one blob");
+    EXPECT_EQ(refusal("a{sv}", 1, "selection", "a{sas}", 1, "snapshots", 1, "c/x"),
+              "option selection: \"c/x\" is not SNAPSHOT CONTAINER/NAME");
 }
 
 TEST_F(OptionsTest, RefusesUnknownOnesByNameAndSaysWhatIsKnown) {

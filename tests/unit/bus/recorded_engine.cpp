@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "daemon/base/memfd.hpp"
+
 namespace dray::test {
 
 RecordedEngine& recorded_engine() {
@@ -133,6 +135,15 @@ Result<void> JobEngine::assign(const std::string& device_id, const std::string& 
 Result<void> JobEngine::check_store(const std::string& store, std::function<void(Result<void>)> done) {
     DRAY_TRY(note("check {}", store));
     recorded_engine().checks.push_back(std::move(done));
+    return {};
+}
+
+// It is there at once: the sentence that the engine was asked for.
+Result<void> JobEngine::preview_export(const PreviewRequest& request, PreviewDone done) {
+    const std::string wish = fmt::format("preview {} size={} list={} selection={}", request.store, request.drive_size,
+                                         request.list_blob, format::write_blob_list(request.selection));
+    DRAY_TRY(note("{}", wish));
+    done(make_sealed_memfd("preview", std::as_bytes(std::span(wish))));
     return {};
 }
 

@@ -42,7 +42,7 @@ drives: {allow-plain: true, strict-header-hash: true, unlock-memory: 256MiB}
 stores:
   vault: {type: directory, path: /srv/dray/vault}
   other.store-2: {type: directory, path: /mnt/other}
-transfers: {max: 5, requests: 6, ring: 32MiB}
+transfers: {max: 5, requests: 6, ring: 32MiB, checkpoint: 7s}
 lifecycle: {auto-ship: true, hand-back: at-once, require-shipping: true, retention: 1d, unshipped: 2h, overdue: 3min, no-reply: 4min, auto-close: true}
 cancel: {drain: piece}
 jobs: {max: 7, drives: 8}
@@ -59,7 +59,7 @@ log: {level: debug}
     expected.stores["vault"] = {.name = "vault", .type = "directory", .path = "/srv/dray/vault"};
     expected.stores["other.store-2"] = {
         .name = "other.store-2", .type = "directory", .path = "/mnt/other"};
-    expected.transfers = {.max = 5, .requests = 6, .ring = 32 * kMiB};
+    expected.transfers = {.max = 5, .requests = 6, .ring = 32 * kMiB, .checkpoint = std::chrono::seconds(7)};
     expected.lifecycle = {.auto_ship = true,
                           .hand_back = HandBack::AtOnce,
                           .require_shipping = true,
@@ -94,6 +94,7 @@ TEST(ParseConfig, BothSidesOfEveryLimit) {
         {"transfers: {{max: {}}}", "1", "0", "64", "65"},
         {"transfers: {{requests: {}}}", "1", "0", "1024", "1025"},
         {"transfers: {{ring: {}}}", "16MiB", "16777215", "4GiB", "4294967297"},
+        {"transfers: {{checkpoint: {}}}", "100ms", "99ms", "1h", "3601s"},
         {"lifecycle: {{retention: {}}}", "1min", "59s", "3650d", "87600h1s"},
         {"lifecycle: {{unshipped: {}}}", "1min", "59s", "3650d", "87600h1s"},
         {"lifecycle: {{overdue: {}}}", "1min", "59s", "3650d", "87600h1s"},

@@ -139,7 +139,8 @@ public:
     Result<void> release(const std::string& job, const std::string& serial);
     /// `serial` may be empty when the job has just one drive that waits for a device.
     /// `may_overwrite`: for a drive of an export.
-    Result<void> assign(const std::string& device_id, const std::string& job, const std::string& serial, bool may_overwrite);
+    Result<void> assign(const std::string& device_id, const std::string& job, const std::string& serial,
+                        bool may_overwrite = false);
     /// The key that was made for a drive of an export; that it was read is remembered. Unsupported: a drive of an import.
     Result<SecretBytes> read_key(const std::string& job, const std::string& serial);
     /// `done` is called once, later, with what the check said.

@@ -23,7 +23,7 @@
 #define DRAY_WRAP(symbol) asm("__wrap_" symbol)
 #define DRAY_MAP "_ZN4dray12SharedMemory3mapEim"
 #define DRAY_DECODE "_ZN4dray5drive15decode_to_driveESt4spanIKSt4byteLm18446744073709551615EE"
-#define DRAY_ENCODE "_ZN4dray5drive6encodeERKSt7variantIJNS0_8UnlockedENS0_12UnlockFailedENS0_7RepliesEEE"
+#define DRAY_ENCODE "_ZN4dray5drive6encodeERKSt7variantIJNS0_8UnlockedENS0_12UnlockFailedENS0_7RepliesENS0_7ResumedEEE"
 #define DRAY_RECEIVE "_ZN4dray13MessageSocket7receiveEv"
 #define DRAY_WAIT "_ZN4dray5drive11UnlockChild4waitEi"
 #define DRAY_UNLOCK "_ZN4dray6volume13unlock_volumeERNS0_11BlockDeviceERKNS_11SecretBytesERKNS0_12UnlockPolicyE"

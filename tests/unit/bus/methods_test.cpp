@@ -62,7 +62,6 @@ TEST_F(Methods, CreateJobRefusesWhatItCannotMake) {
         {"name", "1lyon", "import", kInvalid, "1lyon"},
         {"line break in the name", "a\nb", "import", kInvalid, ""},
         {"type", "lyon", "copy", kInvalid, "\"copy\" is no type of job; it is import or export"},
-        {"export", "lyon", "export", kUnsupported, "import jobs only"},
     };
     for (const Row& row : rows) {
         const Answer answer =
@@ -74,14 +73,18 @@ TEST_F(Methods, CreateJobRefusesWhatItCannotMake) {
                               "log-level", "s", "loud");
     EXPECT_EQ(level.error, kInvalid);
     EXPECT_THAT(level.sentence, HasSubstr("option log-level: \"loud\" is not known"));
-    const Answer list = call(kRootPath, kManagerInterface, "CreateJob", "sssa{sv}", "lyon", "import", "vault", 1,
-                             "list-blob", "s", "c/list");
-    EXPECT_EQ(list.error, kInvalid);
-    EXPECT_THAT(list.sentence, HasSubstr("list-blob is for export jobs"));
-    const Answer selection = call(kRootPath, kManagerInterface, "CreateJob", "sssa{sv}", "lyon", "import", "vault",
-                                  1, "selection", "a{sas}", 0);
-    EXPECT_EQ(selection.error, kInvalid);
     EXPECT_THAT(calls(), IsEmpty());
+}
+
+TEST_F(Methods, AnExportIsMadeWithWhatItTakes) {
+    EXPECT_EQ(path_in(call(kRootPath, kManagerInterface, "CreateJob", "sssa{sv}", "out", "export", "vault", 1, "selection", "a{sas}", 1,
+                           "prefixes", 1, "/a/")), "/org/dray1/job/out");
+    EXPECT_THAT(calls(), ElementsAre("export list= selection=" + format::write_blob_list({{"/a/"}}),
+                                     HasSubstr("create out export vault")));
+    call(kRootPath, kManagerInterface, "CreateJob", "sssa{sv}", "list", "export", "vault", 1, "list-blob", "s", "c/list");
+    EXPECT_THAT(calls(), ElementsAre("export list=c/list selection=" + format::write_blob_list({}), HasSubstr("create list export")));
+    call(kJob, kJobInterface, "AddDrive", "sa{sv}", "WD-9", 1, "overwrite", "b", 1);
+    EXPECT_THAT(calls(), ElementsAre(HasSubstr("add-drive lyon-17 WD-9 key=none"), "overwrite"));
 }
 
 TEST_F(Methods, EveryMethodRefusesUnknownOptionsByName) {
@@ -189,7 +192,12 @@ TEST_F(Methods, DriveDeviceAndStoreMethodsReachTheEngine) {
     EXPECT_THAT(calls(), ElementsAre("release lyon-17 WD-1", "retry lyon-17 WD-1 key=none manifest=- hash=-",
                                      "retry lyon-17 WD-1 key=k manifest=m hash=h", "assign sdb_17 lyon-17 WD-1",
                                      "assign sdb_17 lyon-17 "));
-    EXPECT_EQ(call(kDevice, kDeviceInterface, "Assign", "sa{sv}", "lyon-17", 1, "overwrite", "b", 1).error, kInvalid);
+    call(kDevice, kDeviceInterface, "Assign", "sa{sv}", "lyon-17", 1, "overwrite", "b", 1);
+    call(kDrive, kDriveInterface, "Retry", "a{sv}", 1, "overwrite", "b", 1);
+    EXPECT_THAT(calls(), ElementsAre("assign sdb_17 lyon-17  overwrite", "retry lyon-17 WD-1 key=none manifest=- hash=- overwrite"));
+    const Answer key_of_drive = call(kDrive, kDriveInterface, "GetKey", "a{sv}", 0);
+    EXPECT_STREQ(sd_bus_message_get_signature(key_of_drive.reply.get(), 1), "h");
+    EXPECT_THAT(calls(), ElementsAre("read-key lyon-17 WD-1"));
 }
 
 TEST_F(Methods, APreviewIsAskedForWithItsSelectionAndAnsweredWithADescriptor) {
@@ -206,7 +214,6 @@ TEST_F(Methods, APreviewIsAskedForWithItsSelectionAndAnsweredWithADescriptor) {
 TEST_F(Methods, WhatThisVersionLacksIsUnsupportedInOneSentence) {
     EXPECT_EQ(call(kRootPath, kManagerInterface, "Reload", "").error, kUnsupported);
     EXPECT_EQ(call(kDrive, kDriveInterface, "Repair", "a{sv}", 0).error, kUnsupported);
-    EXPECT_EQ(call(kDrive, kDriveInterface, "GetKey", "a{sv}", 0).error, kUnsupported);
 }
 
 TEST_F(Methods, TheEnginesRefusalIsTheCallersError) {

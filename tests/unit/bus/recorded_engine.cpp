@@ -72,6 +72,8 @@ void JobEngine::device_present(const Device& /*device*/) {}
 void JobEngine::device_removed(const std::string& /*id*/) {}
 
 Result<const Job*> JobEngine::create_job(CreateJobRequest request) {
+    if (request.type == JobType::Export)
+        DRAY_TRY(note("export list={} selection={}", request.list_blob, format::write_blob_list(request.selection)));
     DRAY_TRY(note("create {} {} {} diagnostics={} level={} backup={} tags={} drives={}", request.name,
                   to_string(request.type), request.store, request.diagnostics_path.value_or("default"),
                   to_string(request.log_level), request.backup_manifest, words(request.tags),
@@ -86,6 +88,8 @@ Result<const Drive*> JobEngine::add_drive(const std::string& name, AddDriveReque
     DRAY_TRY(note("add-drive {} {} key={} manifest={} hash={} header={} volume={} partition={}", name, request.serial,
                   key_text(request.key), request.manifest, request.manifest_hash, request.header_hash,
                   request.volume_id, request.partition));
+    if (request.may_overwrite)
+        DRAY_TRY(note("overwrite"));
     for (const auto& job : recorded_engine().jobs) {
         if (job->name == name) {
             Drive drive;
@@ -120,16 +124,22 @@ Result<void> JobEngine::close(const std::string& job) { return note("close {}", 
 Result<void> JobEngine::remove(const std::string& job, bool force) { return note("delete {} {}", job, force); }
 
 Result<void> JobEngine::retry(const std::string& job, const std::string& serial, RetryRequest request) {
-    return note("retry {} {} key={} manifest={} hash={}", job, serial, key_text(request.key),
-                request.manifest.value_or("-"), request.manifest_hash.value_or("-"));
+    return note("retry {} {} key={} manifest={} hash={}{}", job, serial, key_text(request.key),
+                request.manifest.value_or("-"), request.manifest_hash.value_or("-"), request.may_overwrite ? " overwrite" : "");
+}
+
+Result<SecretBytes> JobEngine::read_key(const std::string& job, const std::string& serial) {
+    DRAY_TRY(note("read-key {} {}", job, serial));
+    return SecretBytes(std::string_view("sesame"));
 }
 
 Result<void> JobEngine::release(const std::string& job, const std::string& serial) {
     return note("release {} {}", job, serial);
 }
 
-Result<void> JobEngine::assign(const std::string& device_id, const std::string& job, const std::string& serial) {
-    return note("assign {} {} {}", device_id, job, serial);
+Result<void> JobEngine::assign(const std::string& device_id, const std::string& job, const std::string& serial,
+                               bool may_overwrite) {
+    return note("assign {} {} {}{}", device_id, job, serial, may_overwrite ? " overwrite" : "");
 }
 
 Result<void> JobEngine::check_store(const std::string& store, std::function<void(Result<void>)> done) {

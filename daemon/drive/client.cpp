@@ -316,6 +316,15 @@ Result<Bytes> Client::checkpoint(std::string progress) {
     return fail(out_of_turn());
 }
 
+Result<Found> Client::find(const std::string& directory, const std::string& part) {
+    DRAY_LET(const Reply reply, ask(Find{directory, part}));
+    if (const auto* found = std::get_if<Found>(&reply))
+        return *found;
+    if (const auto* failed = std::get_if<Failed>(&reply))
+        return fail(to_error(failed->failure));
+    return fail(out_of_turn());
+}
+
 Result<void> Client::call(const Request& request) {
     if (std::holds_alternative<Close>(request))
         return submit({&request, 1});

@@ -60,6 +60,8 @@ public:
     /// Reads through the ring's first extent and copies out.
     Result<void> read(std::uint32_t file, Bytes offset, std::span<std::byte> content);
     Result<void> call(const Request& request);
+    /// Files of a directory by a part of their names.
+    Result<Found> find(const std::string& directory, const std::string& part);
     /// Returns the bytes that went through the redo log.
     Result<Bytes> checkpoint(std::string progress);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/drive/drive_server.hpp"
 
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace dray::drive {
@@ -10,6 +12,12 @@ namespace {
 constexpr Bytes kFlushContent = kMiB;
 constexpr std::size_t kFlushText = 64 * kKiB;
 constexpr std::size_t kFlushReplies = 256;
+
+/// ASCII letters alone: only our own names are looked for.
+bool has_part(std::string_view name, std::string_view part) {
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+    return !std::ranges::search(name, part, {}, lower, lower).empty() || part.empty();
+}
 
 Failure wrong_mode() {
     return {ErrorKind::InvalidArgument, "the drive was opened for something else than this request"};
@@ -84,6 +92,9 @@ void DriveServer::answer(const Request& request) {
         pending_text_ += failed->failure.message.size();
     if (const auto* failed = std::get_if<Failed>(&replies_.back()))
         pending_text_ += failed->failure.message.size();
+    if (const auto* found = std::get_if<Found>(&replies_.back()))
+        for (const std::string& name : found->names)
+            pending_text_ += name.size();
 }
 
 void DriveServer::answer(const Open& open) {
@@ -149,6 +160,26 @@ void DriveServer::answer_fill(std::uint64_t request, const Result<void>& result)
         replies_.emplace_back(Done{request});
     else
         replies_.emplace_back(Failed{request, to_failure(result.error())});
+}
+
+void DriveServer::answer(const Find& find) {
+    if (reader_ == nullptr) {
+        answer_fill(0, fail(to_error(wrong_mode())));
+        return;
+    }
+    Found found;
+    const Result<void> listed = reader_->list(find.directory, [&](const fs::FileSystem::Entry& entry) {
+        if (entry.status.is_directory || entry.name.size() > kMaxFoundName || !has_part(entry.name, find.part))
+            return true;
+        found.has_more = found.names.size() == kMaxFound;
+        if (!found.has_more)
+            found.names.push_back(entry.name);
+        return !found.has_more;
+    });
+    if (listed)
+        replies_.emplace_back(std::move(found));
+    else
+        answer_fill(0, listed);
 }
 
 void DriveServer::answer(const MakeDirectory& directory) {

@@ -44,6 +44,7 @@ private:
     void answer(const Checkpoint& checkpoint);
     void answer(const Remove& remove);
     void tell_when_checkpoint_is_due();
+    void answer(const Find& find);
     void answer_fill(std::uint64_t request, const Result<void>& result);
     Result<void> read_piece(const Read& read);
     Result<std::span<std::byte>> extent(Bytes ring_offset, Bytes length) const;

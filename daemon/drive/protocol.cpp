@@ -13,8 +13,8 @@ namespace {
 // The first byte of a message and of each request or reply; FORMAT.md lists them.
 enum class ToDriveTag : std::uint8_t { Setup = 1, Unlock, Format, Batch, Resume };
 enum class FromDriveTag : std::uint8_t { Unlocked = 65, UnlockFailed, Replies, Resumed };
-enum class RequestTag : std::uint8_t { Open = 1, Close, Read, MakeDirectory, Create, Write, Finish, Checkpoint, Remove };
-enum class ReplyTag : std::uint8_t { Opened = 1, OpenFailed, ReadDone, ReadFailed, Done, Failed, Checkpointed, CheckpointDue };
+enum class RequestTag : std::uint8_t { Open = 1, Close, Read, MakeDirectory, Create, Write, Finish, Checkpoint, Remove, Find };
+enum class ReplyTag : std::uint8_t { Opened = 1, OpenFailed, ReadDone, ReadFailed, Done, Failed, Checkpointed, CheckpointDue, Found };
 
 constexpr std::size_t kMaxSentence = 4096;
 constexpr std::size_t kMaxWord = 256;
@@ -112,6 +112,11 @@ void put(WireWriter& out, const Request& request) {
                        put_tag(out, RequestTag::Remove);
                        out.text(remove.path);
                    },
+                   [&](const Find& find) {
+                       put_tag(out, RequestTag::Find);
+                       out.text(find.directory);
+                       out.text(find.part);
+                   },
                },
                request);
 }
@@ -141,6 +146,12 @@ Request take_request(WireReader& in) {
         case RequestTag::Finish: return Finish{};
         case RequestTag::Checkpoint: return Checkpoint{in.text(kMaxProgress)};
         case RequestTag::Remove: return Remove{in.text(kMaxPath)};
+        case RequestTag::Find: {
+            Find find;
+            find.directory = in.text(kMaxPath);
+            find.part = in.text(kMaxWord);
+            return find;
+        }
     }
     in.reject();
     return Finish{};
@@ -184,8 +195,26 @@ void put(WireWriter& out, const Reply& reply) {
                        put_tag(out, ReplyTag::CheckpointDue);
                        out.u64(due.waiting);
                    },
+                   [&](const Found& found) {
+                       put_tag(out, ReplyTag::Found);
+                       out.u32(static_cast<std::uint32_t>(found.names.size()));
+                       for (const std::string& name : found.names)
+                           put_text(out, name, kMaxFoundName);
+                       out.boolean(found.has_more);
+                   },
                },
                reply);
+}
+
+Found take_found(WireReader& in) {
+    Found found;
+    const std::uint32_t count = in.u32();
+    if (count > kMaxFound)
+        in.reject();
+    for (std::uint32_t i = 0; i < count && !in.is_bad(); ++i)
+        found.names.push_back(in.text(kMaxFoundName));
+    found.has_more = in.boolean();
+    return found;
 }
 
 Reply take_reply(WireReader& in) {
@@ -218,6 +247,7 @@ Reply take_reply(WireReader& in) {
         }
         case ReplyTag::Checkpointed: return Checkpointed{in.u64()};
         case ReplyTag::CheckpointDue: return CheckpointDue{in.u64()};
+        case ReplyTag::Found: return take_found(in);
     }
     in.reject();
     return Done{};

@@ -33,6 +33,9 @@ inline constexpr std::uint32_t kMaxFiles = 512;
 inline constexpr std::size_t kMaxPath = 32 * kKiB;
 /// Reads and writes are at most this long; longer pieces go in several (rules.md 10).
 inline constexpr Bytes kMaxRead = 8 * kMiB;
+/// Names in one Found, and bytes in each: a name of 255 UTF-16 units has fewer.
+inline constexpr std::size_t kMaxFound = 16;
+inline constexpr std::size_t kMaxFoundName = 1024;
 /// Every extent of the ring begins at a multiple of this.
 inline constexpr Bytes kRingAlignment = 4096;
 
@@ -110,6 +113,11 @@ struct Read {
     Bytes length = 0;
     Bytes ring_offset = 0;
 };
+/// Which files of the directory ("" is the root) have `part` in their name, whatever the case of ASCII letters.
+struct Find {
+    std::string directory;
+    std::string part;
+};
 /// After Format: makes a directory (its parents exist).
 struct MakeDirectory {
     std::string path;
@@ -143,7 +151,7 @@ struct Remove {
     std::string path;
 };
 
-using Request = std::variant<Open, Close, Read, MakeDirectory, Create, Write, Finish, Checkpoint, Remove>;
+using Request = std::variant<Open, Close, Read, MakeDirectory, Create, Write, Finish, Checkpoint, Remove, Find>;
 struct Batch {
     std::vector<Request> requests;
 };
@@ -202,6 +210,12 @@ struct ReadFailed {
     std::uint64_t request = 0;
     Failure failure;
 };
+/// Answers Find, in the order of the directory; Failed with request 0 does too.
+struct Found {
+    std::vector<std::string> names;
+    /// There are more than these kMaxFound.
+    bool has_more = false;
+};
 /// Answers Write (request set), and MakeDirectory, Create, Finish, Remove (request 0) in their order.
 /// Failed answers Checkpoint too.
 struct Done {
@@ -221,7 +235,7 @@ struct CheckpointDue {
     Bytes waiting = 0;
 };
 
-using Reply = std::variant<Opened, OpenFailed, ReadDone, ReadFailed, Done, Failed, Checkpointed, CheckpointDue>;
+using Reply = std::variant<Opened, OpenFailed, ReadDone, ReadFailed, Done, Failed, Checkpointed, CheckpointDue, Found>;
 struct Replies {
     std::vector<Reply> replies;
 };

@@ -19,6 +19,8 @@ namespace {
 /// expat holds a tag or a comment in memory until it is complete; nothing legal comes near this size.
 constexpr Bytes kMaxToken = 256 * kKiB;
 constexpr std::size_t kChunk = 64 * kKiB;
+/// What is kept of a version; all that are known have ten characters.
+constexpr std::size_t kMaxVersion = 64;
 
 enum class Element {
     Document,
@@ -116,6 +118,8 @@ public:
     Parser(OnDriveId on_drive_id, OnBlob on_blob, ManifestLimits limits);
     Result<void> feed(std::span<const std::byte> bytes);
     Result<void> finish();
+    const std::string& version() const { return version_; }
+    bool has_credential() const { return has_credential_; }
 
 private:
     static void XMLCALL on_start(void* self, const char* name, const char** attributes) noexcept;
@@ -160,6 +164,8 @@ private:
     std::vector<Element> open_{Element::Document};
     /// Open elements within one that is passed over, that one included.
     unsigned skipped_ = 0;
+    std::string version_;
+    bool has_credential_ = false;
     bool has_drive_ = false;
     bool has_drive_id_ = false;
     bool is_collecting_ = false;
@@ -295,6 +301,7 @@ Result<void> ManifestReader::Parser::start(std::string_view name, const char* co
     if (parent != known->parent && parent != known->other_parent)
         return fail(ErrorKind::Corrupt, "<{}> is not allowed in <{}>", known->name, name_of(parent));
     if (known->element == Element::Ignored) {
+        has_credential_ = has_credential_ || known->name != "ClientCreator";
         skipped_ = 1;
         return {};
     }
@@ -309,6 +316,7 @@ Result<void> ManifestReader::Parser::start_known(const Known& known, const char*
     if (open_.back() == Element::Blob)
         DRAY_TRY(once(known.element));
     switch (known.element) {
+    case Element::DriveManifest: version_ = find_attribute(attributes, "Version").value_or("").substr(0, kMaxVersion); return {};
     case Element::Drive:
         if (std::exchange(has_drive_, true))
             return fail(ErrorKind::Corrupt, "there is a second <Drive>");
@@ -486,5 +494,9 @@ ManifestReader::~ManifestReader() = default;
 Result<void> ManifestReader::feed(std::span<const std::byte> bytes) { return parser_->feed(bytes); }
 
 Result<void> ManifestReader::finish() { return parser_->finish(); }
+
+const std::string& ManifestReader::version() const { return parser_->version(); }
+
+bool ManifestReader::has_credential() const { return parser_->has_credential(); }
 
 }  // namespace dray::format

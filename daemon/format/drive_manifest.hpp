@@ -84,6 +84,11 @@ public:
     Result<void> feed(std::span<const std::byte> bytes);
     Result<void> finish();
 
+    /// What stands in front of the blobs: known with the first of them. Version: as written, "" when it is missing.
+    const std::string& version() const;
+    /// There is a credential, as manifests of imports have it. It was not read.
+    bool has_credential() const;
+
 private:
     class Parser;
     std::unique_ptr<Parser> parser_;

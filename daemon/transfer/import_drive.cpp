@@ -185,6 +185,7 @@ Result<void> Import::heard(const drive::Reply& reply) {
             [&](const drive::Failed&) -> Result<void> { return lie(); },
             [&](const drive::Checkpointed&) -> Result<void> { return lie(); },
             [&](const drive::CheckpointDue&) -> Result<void> { return lie(); },
+            [&](const drive::Found&) -> Result<void> { return lie(); },
         },
         reply);
 }

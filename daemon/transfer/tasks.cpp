@@ -107,13 +107,13 @@ private:
 
     Step take_manifest() {
         around_.progress.phase = "Verifying";
-        auto copied = Spool::copy(drive_, task_.directory, task_.manifest, task_.manifest_hash);
+        auto copied = copy_to_spool(drive_, task_.directory, task_.manifest, task_.manifest_hash);
         if (!copied)
             return ended(copied.error());
         if (!*copied)
             return refused(copied->error().status, copied->error().error);
         spool_ = **std::move(copied);
-        const std::expected<ManifestTotals, Refusal> totals = spool_->check(task_.serial);
+        const std::expected<manifest::Contents, Refusal> totals = spool_->check(task_.serial);
         if (!totals)
             return refused(totals.error().status, totals.error().error);
         around_.progress.bytes_total = totals->bytes;
@@ -230,7 +230,7 @@ Result<Report> abandon(const Surroundings& around) {
     report.status = task.status;
     // "Cancelled" is no word of the logs: there, what was not copied has errors (6.5).
     const std::string status = task.status == "Cancelled" ? "" : task.status;
-    Result<Spool> spool = Spool::open(task.directory);
+    Result<Spool> spool = open_spool(task.directory);
     if (!spool && spool.error().kind() != ErrorKind::NotFound)
         return fail(std::move(spool.error()));
     // A manifest that was never checked through has no blobs to speak of.

@@ -349,6 +349,27 @@ TEST_F(SmallDrive, NamesAreFoundExactlyElseByTheOnlyOneThatDiffersInCase) {
     }
 }
 
+TEST_F(SmallDrive, FilesAreFoundByAPartOfTheirNames) {
+    Drive drive(image(), kKey);
+    ASSERT_TRUE(drive.client().unlock({}));
+    const auto names = [&](const std::string& directory, const std::string& part) {
+        Result<Found> found = drive.client().find(directory, part);
+        EXPECT_TRUE(found) << found.error().text();
+        std::ranges::sort(found->names);
+        return found->names;
+    };
+    using Names = std::vector<std::string>;
+    EXPECT_EQ(names("", "ONE"), Names{"one"});
+    EXPECT_EQ(names("/", "E"), (Names{"combed", "empty", "large", "one", "sparse", "with space and \xc3\xa9"}));
+    EXPECT_EQ(names("", "deep"), Names{}) << "directories are none";
+    EXPECT_EQ(names("Deep/er/and/deeper/still/down/here", ""), Names{"file.bin"});
+    const Result<Found> missing = drive.client().find("missing", "x");
+    ASSERT_FALSE(missing);
+    EXPECT_EQ(missing.error().kind(), ErrorKind::NotFound);
+    // What is asked afterwards is answered as before.
+    EXPECT_TRUE(drive.client().open(0, "one"));
+}
+
 TEST_F(SmallDrive, ReadsThatLeaveFileOrRingAreRefusedAndTheNextOneWorks) {
     Drive drive(image(), kKey, {kMiB, kGiB, false});
     ASSERT_TRUE(drive.client().unlock({}));

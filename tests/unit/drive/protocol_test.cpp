@@ -42,8 +42,8 @@ TEST(DriveProtocol, SetupUnlockAndFormatComeBackAsTheyWere) {
 TEST(DriveProtocol, EveryRequestComesBackAsItWas) {
     const Batch batch = round_trip_to_drive(
         Batch{{Open{511, "a/b"}, Close{3}, Read{7, 2, 5, kMaxRead, 8192}, MakeDirectory{"d"},
-               Create{1, "f", 99, 1234567}, Write{8, 1, 4096, 512, 4096}, Finish{}, Checkpoint{"so far"}, Remove{"f"}}});
-    ASSERT_EQ(batch.requests.size(), 9U);
+               Create{1, "f", 99, 1234567}, Write{8, 1, 4096, 512, 4096}, Finish{}, Checkpoint{"so far"}, Remove{"f"}, Find{"d", "manifest"}}});
+    ASSERT_EQ(batch.requests.size(), 10U);
     EXPECT_EQ(std::get<Open>(batch.requests[0]).path, "a/b");
     EXPECT_EQ(std::get<Open>(batch.requests[0]).file, 511U);
     EXPECT_EQ(std::get<Close>(batch.requests[1]).file, 3U);
@@ -60,16 +60,18 @@ TEST(DriveProtocol, EveryRequestComesBackAsItWas) {
     EXPECT_TRUE(std::holds_alternative<Finish>(batch.requests[6]));
     EXPECT_EQ(std::get<Checkpoint>(batch.requests[7]).progress, "so far");
     EXPECT_EQ(std::get<Remove>(batch.requests[8]).path, "f");
+    EXPECT_EQ(std::get<Find>(batch.requests[9]).directory, "d");
+    EXPECT_EQ(std::get<Find>(batch.requests[9]).part, "manifest");
 }
 
 TEST(DriveProtocol, EveryReplyComesBackAsItWas) {
     const FromDrive message = Replies{{Opened{1, 2}, OpenFailed{3, {ErrorKind::NotFound, "no"}}, ReadDone{4},
                                        ReadFailed{5, {ErrorKind::Gone, "gone"}}, Done{6},
-                                       Failed{7, {ErrorKind::NoSpace, "full"}}, Checkpointed{8}, CheckpointDue{9}}};
+                                       Failed{7, {ErrorKind::NoSpace, "full"}}, Checkpointed{8}, CheckpointDue{9}, Found{{"a", "b"}, true}}};
     const Result<FromDrive> decoded = decode_from_drive(encode(message));
     ASSERT_TRUE(decoded);
     const auto& replies = std::get<Replies>(*decoded).replies;
-    ASSERT_EQ(replies.size(), 8U);
+    ASSERT_EQ(replies.size(), 9U);
     EXPECT_EQ(std::get<Opened>(replies[0]).size, 2U);
     EXPECT_EQ(std::get<OpenFailed>(replies[1]).failure.kind, ErrorKind::NotFound);
     EXPECT_EQ(std::get<ReadDone>(replies[2]).request, 4U);
@@ -78,6 +80,8 @@ TEST(DriveProtocol, EveryReplyComesBackAsItWas) {
     EXPECT_EQ(std::get<Failed>(replies[5]).failure.kind, ErrorKind::NoSpace);
     EXPECT_EQ(std::get<Checkpointed>(replies[6]).logged, 8U);
     EXPECT_EQ(std::get<CheckpointDue>(replies[7]).waiting, 9U);
+    EXPECT_EQ(std::get<Found>(replies[8]).names, (std::vector<std::string>{"a", "b"}));
+    EXPECT_TRUE(std::get<Found>(replies[8]).has_more);
 }
 
 TEST(DriveProtocol, AResumedDriveComesBackAsItWas) {
@@ -126,6 +130,8 @@ TEST(DriveProtocol, RefusesWhatLiesBeyondItsLimits) {
         {"a longer path to be removed", Batch{{Remove{std::string(kMaxPath + 1, 'x')}}}, false},
         {"the last kind of checkpoints", drive::Format{1, "", 1, 1, true, Checkpoints::HeaderFirst}, true},
         {"a kind too many", drive::Format{1, "", 1, 1, true, static_cast<Checkpoints>(3)}, false},
+        {"the longest part of a name", Batch{{Find{"", std::string(256, 'x')}}}, true},
+        {"a longer part of a name", Batch{{Find{"", std::string(257, 'x')}}}, false},
         {"a full batch", Batch{std::vector<Request>(kMaxBatch, Finish{})}, true},
         {"a batch too long", Batch{std::vector<Request>(kMaxBatch + 1, Finish{})}, false},
     };
@@ -138,6 +144,8 @@ TEST(DriveProtocol, AMessageWithoutRepliesIsNone) {
     EXPECT_TRUE(decode_from_drive(encode(FromDrive(Replies{{ReadDone{1}}}))));
     EXPECT_TRUE(decode_from_drive(encode(FromDrive(Replies{std::vector<Reply>(1024, ReadDone{1})}))));
     EXPECT_FALSE(decode_from_drive(encode(FromDrive(Replies{std::vector<Reply>(1025, ReadDone{1})}))));
+    EXPECT_TRUE(decode_from_drive(encode(FromDrive(Replies{{Found{std::vector<std::string>(16, "x"), false}}}))));
+    EXPECT_FALSE(decode_from_drive(encode(FromDrive(Replies{{Found{std::vector<std::string>(17, "x"), false}}}))));
 }
 
 /// A client whose other side is the test's.

@@ -63,7 +63,7 @@ transfer::Spool CopyTest::spool() {
     }
     EXPECT_TRUE(writer.finish());
     EXPECT_TRUE(write_file_atomically(scratch_ / "state/manifest.xml", std::as_bytes(std::span(text)), 0600));
-    Result<transfer::Spool> spool = transfer::Spool::open(scratch_ / "state");
+    Result<transfer::Spool> spool = transfer::open_spool(scratch_ / "state");
     EXPECT_TRUE(spool) << spool.error().text();
     return *std::move(spool);
 }

@@ -33,7 +33,7 @@ protected:
         if (is_unreadable)
             drive.fail_at("M.xml", 5, ErrorKind::Internal);
         drive::Client client = drive.connect(4 * kMiB);
-        auto copied = Spool::copy(client, scratch_.path(), path, hash);
+        auto copied = transfer::copy_to_spool(client, scratch_.path(), path, hash);
         EXPECT_TRUE(copied) << copied.error().text();
         return *copied ? std::string() : copied->error().status;
     }
@@ -79,7 +79,7 @@ TEST_F(SpoolTest, TheOneOfAnEarlierRunStaysUntilTheNewOneIsWhole) {
 TEST_F(SpoolTest, ManifestDriveIdMismatchSaysMoreThanWhatMayBeWrongBehindIt) {
     files_["M.xml"] = text("<DriveManifest><Drive><DriveId>OTHER</DriveId><BlobList><Blob/></BlobList></Drive>");
     ASSERT_EQ(copy("\\M.xml", hash()), "");
-    const auto spool = Spool::open(scratch_.path());
+    const auto spool = transfer::open_spool(scratch_.path());
     ASSERT_TRUE(spool);
     EXPECT_EQ(spool->check("SER").error().status, "ManifestDriveIdMismatch");
     EXPECT_EQ(spool->check("other").error().status, "ManifestFormatInvalid");

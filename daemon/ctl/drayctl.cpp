@@ -16,6 +16,8 @@
 #include "daemon/ctl/client.hpp"
 #include "daemon/ctl/drive_prepare.hpp"
 #include "daemon/ctl/export_verbs.hpp"
+#include "daemon/ctl/drive_show.hpp"
+#include "daemon/ctl/drive_verify.hpp"
 #include "daemon/ctl/job_verbs.hpp"
 #include "daemon/ctl/live_verbs.hpp"
 #include "daemon/ctl/output.hpp"
@@ -275,8 +277,9 @@ private:
     }
 
     void add_customer_verbs() {
-        CLI::App* drive = app_.add_subcommand("drive", "For customers: makes drives, without a daemon");
+        CLI::App* drive = app_.add_subcommand("drive", "For customers: makes drives and looks at them, without a daemon");
         drive->require_subcommand(1);
+        add_reading_verbs(*drive);
         CLI::App* prepare = drive->add_subcommand(
             "prepare", "Makes an encrypted drive with files and manifest, without mount or root");
         prepare->callback([this] {
@@ -301,6 +304,31 @@ private:
                             "When a blob's name is taken: rename (the default), no-overwrite or overwrite")
             ->check(CLI::IsMember({"rename", "no-overwrite", "overwrite"}));
         prepare->add_flag("--yes", prepare_.is_overwrite_allowed, "Overwrite what the target holds");
+    }
+
+    CLI::App* reading_verb(CLI::App& drive, const char* name, const char* help, LocalVerb perform) {
+        CLI::App* command = drive.add_subcommand(name, help);
+        command->callback([this, perform = std::move(perform)] { local_verb_ = perform; });
+        command->add_option("IMAGE|DEVICE", read_.path, "Image file or block device")->required();
+        command->add_option("--key-file", read_.key_file,
+                            "File with the key, used byte by byte; not needed for a drive that is not encrypted");
+        command->add_option("--partition", read_.partition,
+                            "Number of the partition that holds the volume; 0, the default: the first for data");
+        return command;
+    }
+
+    void add_reading_verbs(CLI::App& drive) {
+        reading_verb(drive, "show", "What a drive is, which manifests it has, and what it is good for",
+                     [this](const OutputOptions& output) {
+                         return drive_show({read_, manifest_}, output);
+                     })
+            ->add_option("--manifest", manifest_, R"(Path on the drive, as in \DriveManifest.xml (default: those in its root))");
+        CLI::App* verify = reading_verb(drive, "verify", "Compares everything on a drive with its manifest: 0 all is right, 1 it is not",
+                                        [this](const OutputOptions& output) {
+                                            return drive_verify({read_, manifest_, manifest_hash_}, output);
+                                        });
+        verify->add_option("--manifest", manifest_, R"(Path on the drive, as in \DriveManifest.xml (default: the only one in its root))");
+        verify->add_option("--manifest-hash", manifest_hash_, "What the manifest must have: MD5, SHA-256 or SHA-512 in hex");
     }
 
     static Result<Bytes> parse_size(const char* option, const std::string& text) {
@@ -336,6 +364,9 @@ private:
     UpdateOptions update_;
     PrepareOptions prepare_;
     PreviewOptions preview_;
+    DriveSource read_;
+    std::string manifest_;
+    std::string manifest_hash_;
 };
 
 }  // namespace

@@ -1,17 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/ctl/drive_prepare.hpp"
 
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -21,11 +14,13 @@
 #include "daemon/base/encoding.hpp"
 #include "daemon/ctl/drive_copy.hpp"
 #include "daemon/ctl/drive_plan.hpp"
+#include "daemon/ctl/drive_process.hpp"
 #include "daemon/ctl/drive_target.hpp"
 #include "daemon/ctl/interrupt.hpp"
 #include "daemon/ctl/key_file.hpp"
 #include "daemon/ctl/live_verbs.hpp"
 #include "daemon/ctl/progress_line.hpp"
+#include "daemon/ctl/shell_word.hpp"
 #include "daemon/ctl/source_tree.hpp"
 #include "daemon/drive/client.hpp"
 #include "daemon/model/blob_name.hpp"
@@ -37,77 +32,6 @@ namespace {
 /// Extents of 1 MiB: enough for reading, hashing and encrypting to go on side by side.
 constexpr Bytes kRing = 32 * kMiB;
 constexpr Bytes kSector = 4 * kKiB;
-
-/// dray-drive at work; it has ended when this goes.
-class DriveProcess {
-public:
-    static Result<std::unique_ptr<DriveProcess>> start(int device, int key) {
-        DRAY_LET(drive::Child child, drive::spawn(device, key));
-        std::unique_ptr<DriveProcess> process(new DriveProcess(child.pid));
-        DRAY_LET(process->client_, drive::Client::connect(std::move(child.socket), {kRing}));
-        return process;
-    }
-    DriveProcess(const DriveProcess&) = delete;
-    DriveProcess& operator=(const DriveProcess&) = delete;
-    ~DriveProcess() {
-        if (pid_ > 0)
-            (void)kill(pid_, SIGKILL);  // what it was doing is worth nothing any more
-        (void)wait_for_end();
-    }
-
-    /// Until end().
-    drive::Client& client() {
-        return *client_;  // NOLINT(bugprone-unchecked-optional-access): start() has filled it
-    }
-
-    /// Hangs up and waits: nobody else has the device open then.
-    Result<void> end() {
-        client_.reset();
-        if (wait_for_end() != 0)
-            return fail(ErrorKind::Internal, "dray-drive has ended unexpectedly");
-        return {};
-    }
-
-    /// What is known about the end of dray-drive, for an error that says no more than that it came.
-    Error explained(Error error) {
-        if (error.kind() != ErrorKind::Gone || !client_)
-            return error;
-        client_.reset();
-        const int status = wait_for_end();
-        if (!WIFSIGNALED(status))
-            return error;
-        // Ctrl-C goes to all that the terminal runs, and may have come there first.
-        if (const int number = WTERMSIG(status);
-            number == SIGINT || number == SIGTERM || number == SIGHUP)
-            return {ErrorKind::Cancelled, "stopped by a signal"};
-        return {ErrorKind::Internal, fmt::format("dray-drive was ended by signal {} ({})",
-                                                 WTERMSIG(status), strsignal(WTERMSIG(status)))};
-    }
-
-private:
-    explicit DriveProcess(pid_t pid) : pid_(pid) { end_on_interrupt(pid); }
-
-    /// The status as of waitpid.
-    int wait_for_end() {
-        int status = 0;
-        if (pid_ <= 0)
-            return status;
-        // A signal must find no number in our hands that may be somebody else's: first look, then
-        // let go of it, then reap.
-        siginfo_t found{};
-        while (waitid(P_PID, static_cast<id_t>(pid_), &found, WEXITED | WNOWAIT) != 0 &&
-               errno == EINTR) {
-        }
-        end_on_interrupt(0);
-        while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-        }
-        pid_ = -1;
-        return status;
-    }
-
-    pid_t pid_;
-    std::optional<drive::Client> client_;
-};
 
 struct Prepared {
     std::string serial;
@@ -219,8 +143,8 @@ Result<Prepared> prepare(const PrepareOptions& options, const OutputOptions& out
     DRAY_LET(const FileDescriptor spool, target.make_spool());
 
     DRAY_TRY(target.begin(prepared.size, tree.bytes()));
-    DRAY_LET(const auto process, DriveProcess::start(target.fd(), key.get()));
-    ProgressLine progress("Writing " + options.output, tree.bytes(), output.is_quiet);
+    DRAY_LET(const auto process, DriveProcess::start(target.fd(), key.get(), {kRing}));
+    ProgressLine progress("Writing " + base_name(options.output), tree.bytes(), output.is_quiet);
     progress.show(0);
     drive::Format format;
     format.size = prepared.size;
@@ -276,17 +200,6 @@ void print(const PrepareOptions& options, const OutputOptions& output, const Pre
 }
 
 }  // namespace
-
-std::string shell_word(const std::string& text) {
-    constexpr std::string_view kPlain =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=@%+,-";
-    if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos)
-        return text;
-    std::string result = "'";
-    for (const char c : text)
-        result += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    return result + "'";
-}
 
 Result<int> drive_prepare(const PrepareOptions& options, const OutputOptions& output) {
     catch_interrupts();

@@ -31,7 +31,4 @@ struct PrepareOptions {
 /// half-made has the output's name.
 Result<int> drive_prepare(const PrepareOptions& options, const OutputOptions& output);
 
-/// A word of a command as a shell reads it back.
-std::string shell_word(const std::string& text);
-
 }  // namespace dray::ctl

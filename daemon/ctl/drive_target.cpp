@@ -5,7 +5,6 @@
 #include <linux/fs.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -24,6 +23,7 @@
 #include <vector>
 
 #include "daemon/base/file.hpp"
+#include "daemon/ctl/temporary_file.hpp"
 #include "daemon/format/xml_text.hpp"
 
 namespace dray::ctl {
@@ -268,13 +268,7 @@ Result<void> DriveTarget::publish() {
 Result<FileDescriptor> DriveTarget::make_spool() const {
     // Beside a device there is /dev, which is memory; beside an image there will be room.
     const std::string place = is_device_ ? "/var/tmp" : directory();
-    FileDescriptor spool(open(place.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-    if (spool)
-        return spool;
-    spool = FileDescriptor(memfd_create("dray-manifest", MFD_CLOEXEC));
-    if (!spool)
-        return fail_errno(errno, "cannot make a temporary file in {}", place);
-    return spool;
+    return make_temporary_file(place);
 }
 
 }  // namespace dray::ctl

@@ -12,6 +12,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "daemon/model/utf8.hpp"
+
 namespace dray::ctl {
 namespace {
 
@@ -35,10 +37,13 @@ Json to_json(const std::vector<std::pair<Column, Cell>>& fields) {
     return object;
 }
 
-void print_json(const OutputOptions& options, const Json& value) {
+std::string text_of(const Json& value, JsonMode mode) {
     // Names come from drives and callers: what is no UTF-8 is replaced, not thrown about.
-    fmt::print("{}\n", value.dump(options.json == JsonMode::Pretty ? 2 : -1, ' ', false,
-                                  Json::error_handler_t::replace));
+    return value.dump(mode == JsonMode::Pretty ? 2 : -1, ' ', false, Json::error_handler_t::replace);
+}
+
+void print_json(const OutputOptions& options, const Json& value) {
+    fmt::print("{}\n", text_of(value, options.json));
 }
 
 /// Columns on a terminal: bytes that continue a UTF-8 character take no room of their own.
@@ -91,13 +96,7 @@ void print_fields(const std::vector<std::pair<Column, Cell>>& fields) {
 
 }  // namespace
 
-std::string printable(const std::string& text) {
-    std::string clean = text;
-    for (char& c : clean)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
-            c = '?';
-    return clean;
-}
+std::string printable(const std::string& text) { return tame(text); }
 
 Cell text_cell(const std::string& text) { return {text.empty() ? "-" : text, text, false}; }
 Cell bytes_cell(Bytes bytes) { return {format_bytes(bytes), bytes, true}; }
@@ -156,6 +155,29 @@ void print_record_with_rows(const OutputOptions& options,
         fmt::print("\n");
         print_rows(options, columns, rows);
     }
+}
+
+std::string json_line(const std::vector<std::pair<Column, Cell>>& fields) {
+    return text_of(to_json(fields), JsonMode::Short);
+}
+
+Result<void> print_record_with_lines(const OutputOptions& options, const std::vector<std::pair<Column, Cell>>& fields,
+                                     const std::string& rows_key, const std::function<Result<std::string>()>& next) {
+    const bool is_pretty = options.json == JsonMode::Pretty;
+    std::string head = text_of(to_json(fields), options.json);
+    // Reopened where the object ends.
+    head.resize(head.size() - (is_pretty ? 2 : 1));
+    fmt::print("{},{}{}:{}[", head, is_pretty ? "\n  " : "", Json(rows_key).dump(), is_pretty ? " " : "");
+    bool is_first = true;
+    for (;;) {
+        DRAY_LET(const std::string line, next());
+        if (line.empty())
+            break;
+        fmt::print("{}{}{}", is_first ? "" : ",", is_pretty ? "\n    " : "", line);
+        is_first = false;
+    }
+    fmt::print("{}]{}}}\n", is_pretty && !is_first ? "\n  " : "", is_pretty ? "\n" : "");
+    return {};
 }
 
 bool is_lively(int fd) {

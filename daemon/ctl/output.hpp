@@ -4,12 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "daemon/base/error.hpp"
+#include "daemon/base/result.hpp"
 #include "daemon/base/units.hpp"
 
 namespace dray::ctl {
@@ -57,6 +59,13 @@ void print_record_with_rows(const OutputOptions& options,
                             const std::vector<std::pair<Column, Cell>>& fields, const std::string& rows_key,
                             const std::vector<Column>& columns,
                             const std::vector<std::vector<Cell>>& rows);
+
+/// One record as JSON in one line, for print_record_with_lines().
+std::string json_line(const std::vector<std::pair<Column, Cell>>& fields);
+/// For scripts alone: a record with an array of objects that may be longer than memory is. `next` gives them one by
+/// one, as json_line() made them; "" is the end.
+Result<void> print_record_with_lines(const OutputOptions& options, const std::vector<std::pair<Column, Cell>>& fields,
+                                     const std::string& rows_key, const std::function<Result<std::string>()>& next);
 
 /// Colour or moving lines: a terminal, and neither NO_COLOR nor TERM=dumb.
 bool is_lively(int fd);

@@ -28,6 +28,10 @@ std::size_t columns() {
 
 }  // namespace
 
+std::string base_name(const std::string& path) {
+    return path.substr(path.rfind('/') + 1);
+}
+
 std::string progress_bar(Bytes done, Bytes total) {
     const double part =
         total == 0 ? 1 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));

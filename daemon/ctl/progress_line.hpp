@@ -33,6 +33,8 @@ private:
     Microseconds next_;
 };
 
+/// The last part of a path: a line has no room for more.
+std::string base_name(const std::string& path);
 /// "[#####...............]  25%  1.0GiB of 4.0GiB".
 std::string progress_bar(Bytes done, Bytes total);
 /// The same with speed and time left: "[#####...............]  25%  1.0GiB of 4.0GiB  512MiB/s  6s left".

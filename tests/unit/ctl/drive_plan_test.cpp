@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "daemon/base/encoding.hpp"
-#include "daemon/ctl/drive_prepare.hpp"
+#include "daemon/ctl/shell_word.hpp"
 #include "daemon/format/manifest_rules.hpp"
 #include "tests/unit/ctl/scratch_source.hpp"
 

@@ -28,6 +28,20 @@ namespace {
 
 constexpr int kExitUsage = 2;
 
+constexpr const char* kExitFooter =
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 the job itself failed or was\n"
+    "cancelled, 4 no such thing, 5 not allowed, 6 time over, 130 stopped waiting.";
+
+constexpr const char* kPrepareFooter =
+    "The drive gets a manifest and a file SHA256SUMS in its root: on the mounted drive, sha256sum -c SHA256SUMS\n"
+    "checks all of it without dray.\n\n"
+    "A dataset is a CSV file with a heading:\n"
+    "  BasePath,DstBlobPathOrPrefix,BlobType,Disposition,MetadataFile,PropertiesFile\n"
+    "Only the first two columns are needed; DstItemPathOrPrefix and ItemType are understood too. BasePath is absolute,\n"
+    "and ends with / for a directory. A directory goes to CONTAINER/ or CONTAINER/PREFIX/, a file to the blob that is\n"
+    "named. BlobType is block or page (default: block, but page for *.vhd and *.vhdx); the files are paths or None.\n"
+    "The files of the first row lie in the directory s001 of the drive, those of the second in s002, and so on.";
+
 /// What the chosen verb does; a bus verb gets a connected client.
 using BusVerb = std::function<Result<int>(Client&, const OutputOptions&)>;
 using LocalVerb = std::function<Result<int>(const OutputOptions&)>;
@@ -45,8 +59,7 @@ public:
         app_.add_flag("-q,--quiet", output_.is_quiet, "No word about what went well");
         app_.add_flag("--no-pager")->description("Accepted; drayctl never starts a pager");
         app_.add_flag("--no-ask-password")->description("Accepted; drayctl asks for no password itself");
-        app_.footer("Exit status: 0 done, 1 failed, 2 wrong usage, 3 the job itself failed or was\n"
-                    "cancelled, 4 no such thing, 5 not allowed, 6 time over, 130 stopped waiting.");
+        app_.footer(kExitFooter);
         add_looking_verbs();
         add_job_verbs();
         add_drive_verbs();
@@ -284,6 +297,11 @@ private:
             "prepare", "Makes an encrypted drive with files and manifest, without mount or root");
         prepare->callback([this] {
             local_verb_ = [this](const OutputOptions& output) -> Result<int> {
+                const SourceOptions& sources = prepare_.sources;
+                if (sources.dataset.empty() && (sources.directory.empty() || sources.container.empty())) {
+                    fmt::print(stderr, "drayctl: --source and --container are needed, or --dataset.\nSee drayctl drive prepare --help.\n");
+                    return kExitUsage;
+                }
                 if (!size_.empty()) {
                     DRAY_LET(prepare_.size, parse_size("--size", size_));
                 }
@@ -293,17 +311,36 @@ private:
                 return drive_prepare(prepare_, output);
             };
         });
-        prepare->add_option("--source", prepare_.source, "Directory whose files go onto the drive")->required();
-        prepare->add_option("--container", prepare_.container, "NAME[/PREFIX] in the store")->required();
+        prepare->add_option("--source", prepare_.sources.directory, "Directory whose files go onto the drive");
+        prepare->add_option("--container", prepare_.sources.container, "NAME[/PREFIX] in the store");
+        prepare->add_option("--dataset", prepare_.sources.dataset, "CSV file with many sources, in place of these two; see below")
+            ->excludes("--source")
+            ->excludes("--container");
         prepare->add_option("--serial", prepare_.serial, "Serial number of the drive")->required();
         prepare->add_option("--key-file", prepare_.key_file, "File with the key, used byte by byte")->required();
         prepare->add_option("--output", prepare_.output, "Image file or device to write")->required();
         prepare->add_option("--size", size_, "Size, as 2GiB (default: what is needed, or all of a device)");
         prepare->add_option("--block-size", block_size_, "Length of a piece (default: 4MiB)");
-        prepare->add_option("--disposition", prepare_.disposition,
+        prepare->add_option("--disposition", prepare_.sources.disposition,
                             "When a blob's name is taken: rename (the default), no-overwrite or overwrite")
-            ->check(CLI::IsMember({"rename", "no-overwrite", "overwrite"}));
+            ->check(CLI::IsMember({"rename", "no-overwrite", "overwrite"}))
+            ->excludes("--dataset");
+        prepare->add_option("--blob-type", prepare_.sources.blob_type,
+                            "block (the default), or page for disk images: files of a multiple of 512 bytes")
+            ->check(CLI::IsMember({"block", "page"}))
+            ->excludes("--dataset");
+        prepare->add_option("--metadata-file", prepare_.sources.metadata_file, "XML file with metadata for all blobs")
+            ->excludes("--dataset");
+        prepare->add_option("--properties-file", prepare_.sources.properties_file,
+                            "XML file with properties, as the content's type, for all blobs")
+            ->excludes("--dataset");
+        prepare
+            ->add_option("--exclude", prepare_.sources.excludes,
+                         "Leave out what fits this pattern, may come again. It is matched as a shell would against the path "
+                         "below the source, and * stands for / too: '*.tmp', 'cache/*'")
+            ->allow_extra_args(false);
         prepare->add_flag("--yes", prepare_.is_overwrite_allowed, "Overwrite what the target holds");
+        prepare->footer(std::string(kPrepareFooter) + "\n\n" + kExitFooter);
     }
 
     CLI::App* reading_verb(CLI::App& drive, const char* name, const char* help, LocalVerb perform) {

@@ -2,6 +2,7 @@
 #include "daemon/ctl/drive_check.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 #include <variant>
 
@@ -426,7 +427,9 @@ Result<void> DriveCheck::settle() {
                      fmt::format("the file ends at {}, the blob's content at {}", *item.size,
                                  pieces.back().offset + pieces.back().length));
         // Parts may have come in any order of their pieces' ends.
-        std::ranges::stable_sort(item.findings, {}, [](const Finding& finding) { return finding.offset.value_or(0); });
+        std::ranges::sort(item.findings, {}, [](const Finding& finding) {
+            return std::tuple(finding.offset.value_or(0), finding.file, finding.fault);
+        });
         totals_.blobs_bad += item.findings.empty() ? 0 : 1;
         totals_.findings += item.findings.size();
         for (const std::unique_ptr<SideCheck>& side : item.sides)

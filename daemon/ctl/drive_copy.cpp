@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "daemon/base/clock.hpp"
-#include "daemon/base/file.hpp"
 #include "daemon/ctl/interrupt.hpp"
+#include "daemon/format/checksum_line.hpp"
 
 namespace dray::ctl {
 namespace {
@@ -54,32 +54,59 @@ Result<std::size_t> read_some(int file, Bytes offset, std::span<std::byte> conte
 
 }  // namespace
 
-DriveCopy::DriveCopy(const SourceTree& tree, const DrivePlan& plan, drive::Client& client,
-                     int spool, std::function<void(Bytes)> show)
-    : tree_(tree), plan_(plan), writer_(client), spool_(spool), show_(std::move(show)) {}
+DriveCopy::DriveCopy(const DrivePlan& plan, drive::Client& client, TextSpool manifest, TextSpool checksums,
+                     std::function<void(Bytes)> show)
+    : plan_(plan),
+      writer_(client),
+      manifest_(std::move(manifest)),
+      checksums_(std::move(checksums)),
+      show_(std::move(show)) {}
 
 Result<Md5Hash> DriveCopy::run() {
-    format::ManifestWriter manifest =
-        plan_.writer([this](std::string_view text) { return add_to_manifest(text); });
-    for (std::size_t entry = 0; entry < tree_.entries().size(); ++entry) {
-        if (tree_.entries()[entry].is_directory) {
-            DRAY_TRY(writer_.make_directory(tree_.path(entry)));
+    format::ManifestWriter manifest = plan_.writer([this](std::string_view text) {
+        manifest_digest_.update(std::as_bytes(std::span(text)));
+        return manifest_.add(text);
+    });
+    DRAY_TRY(copy_side_files());
+    for (const DriveItem& item : plan_.items()) {
+        if (plan_.file_of(item) == nullptr) {
+            DRAY_TRY(writer_.make_directory(plan_.place_of(item)));
             continue;
         }
-        DRAY_TRY(copy_file(entry));
-        DRAY_TRY(manifest.blob(plan_.blob(tree_, entry, hashes_)));
+        DRAY_LET(const HashedFile file, copy_file(item));
+        if (check_)
+            DRAY_TRY(check_(item, file));
+        DRAY_TRY(manifest.blob(plan_.blob(item, file.pieces)));
+        DRAY_TRY(checksums_.add(format::checksum_line(file.checksum, plan_.place_of(item))));
         show_(writer_.bytes_done());
     }
     DRAY_TRY(manifest.finish());
+    DRAY_TRY(write_checksums());
     DRAY_TRY(write_manifest());
     DRAY_TRY(writer_.finish());
     return to_md5(manifest_digest_.finish());
 }
 
-Result<void> DriveCopy::copy_file(std::size_t entry) {
-    const SourceEntry& file = tree_.entries()[entry];
-    const std::string path = tree_.path(entry);
-    DRAY_LET(const FileDescriptor source, tree_.open(entry));
+Result<void> DriveCopy::copy_side_files() {
+    Digest digest(DigestKind::Sha256);
+    for (const DrivePlan::SideFile& side : plan_.side_files()) {
+        const std::string& content = plan_.sources().side_files()[side.index].content;
+        const auto bytes = std::as_bytes(std::span(content));
+        DRAY_TRY(write_file(side.name, bytes.size(), [&](Bytes offset, std::span<std::byte> extent) -> Result<void> {
+            std::ranges::copy(bytes.subspan(static_cast<std::size_t>(offset), extent.size()), extent.begin());
+            return {};
+        }));
+        digest.update(bytes);
+        DRAY_TRY(checksums_.add(format::checksum_line(digest.finish(), side.name)));
+    }
+    return {};
+}
+
+Result<HashedFile> DriveCopy::copy_file(const DriveItem& item) {
+    const SourceEntry& file = *plan_.file_of(item);
+    const BlobSource& from = plan_.sources().sources()[item.source];
+    const std::string path = from.tree.path(item.entry);
+    DRAY_LET(const FileDescriptor source, from.tree.open(item.entry));
     struct stat before {};
     if (fstat(source.get(), &before) != 0)
         return fail_errno(errno, "cannot look at {}", path);
@@ -87,21 +114,17 @@ Result<void> DriveCopy::copy_file(std::size_t entry) {
     if (static_cast<Bytes>(before.st_size) != file.size)
         return changed(path);
 
-    hashes_.clear();
-    piece_length_ = plan_.piece_length_of(file);
-    piece_left_ = piece_length_;
-    DRAY_TRY(writer_.create(path, file.size, file.modified_usec));
+    hasher_.begin(plan_.piece_length_of(item), plan_.is_page_blob(item));
+    DRAY_TRY(writer_.create(plan_.place_of(item), file.size, file.modified_usec));
     DRAY_TRY(copy_content(source.get(), path, file.size));
     DRAY_TRY(writer_.close());
-    if (piece_left_ != piece_length_)
-        hashes_.push_back(to_md5(piece_digest_.finish()));
 
     struct stat after {};
     if (fstat(source.get(), &after) != 0)
         return fail_errno(errno, "cannot look at {}", path);
     if (!is_same(before, after))
         return changed(path);
-    return {};
+    return hasher_.finish();
 }
 
 Result<void> DriveCopy::copy_content(int file, const std::string& path, Bytes size) {
@@ -114,7 +137,7 @@ Result<void> DriveCopy::copy_content(int file, const std::string& path, Bytes si
         if (got != length)
             return changed(path);
         // Before it is sent: dray-drive encrypts it where it is.
-        hash(content);
+        hasher_.update(content);
         DRAY_TRY(writer_.write());
         offset += length;
         show_(writer_.bytes_done());
@@ -122,39 +145,31 @@ Result<void> DriveCopy::copy_content(int file, const std::string& path, Bytes si
     return {};
 }
 
-void DriveCopy::hash(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-        const std::size_t part =
-            std::min<std::size_t>(bytes.size(), static_cast<std::size_t>(piece_left_));
-        piece_digest_.update(bytes.first(part));
-        bytes = bytes.subspan(part);
-        piece_left_ -= part;
-        if (piece_left_ == 0) {
-            hashes_.push_back(to_md5(piece_digest_.finish()));
-            piece_left_ = piece_length_;
-        }
-    }
-}
-
-Result<void> DriveCopy::add_to_manifest(std::string_view text) {
-    const auto bytes = std::as_bytes(std::span(text));
-    manifest_digest_.update(bytes);
-    DRAY_TRY(write_fully(spool_, manifest_size_, bytes, "the temporary file of the manifest"));
-    manifest_size_ += text.size();
-    return {};
+Result<void> DriveCopy::write_checksums() {
+    DRAY_TRY(checksums_.flush());
+    if (checksums_.size() != plan_.checksums_size())
+        return fail(ErrorKind::Internal, "the checksums have {} bytes, {} were expected", checksums_.size(),
+                    plan_.checksums_size());
+    return write_file(plan_.checksums_name(), checksums_.size(),
+                      [&](Bytes offset, std::span<std::byte> extent) { return checksums_.read(offset, extent); });
 }
 
 Result<void> DriveCopy::write_manifest() {
-    // It was counted before; another length would be a mistake of ours, found before it is on a
-    // drive.
-    if (manifest_size_ != plan_.manifest_size())
-        return fail(ErrorKind::Internal, "the manifest has {} bytes, {} were expected",
-                    manifest_size_, plan_.manifest_size());
-    DRAY_TRY(writer_.create(plan_.manifest_name(), manifest_size_, to_usec(SystemClock().now())));
-    for (Bytes offset = 0; offset < manifest_size_;) {
-        const Bytes length = std::min(DriveWriter::kExtent, manifest_size_ - offset);
+    DRAY_TRY(manifest_.flush());
+    // It was counted before; a longer one would be a mistake of ours, found before it is on a drive.
+    if (manifest_.size() > plan_.manifest_bound())
+        return fail(ErrorKind::Internal, "the manifest has {} bytes, at most {} were expected", manifest_.size(),
+                    plan_.manifest_bound());
+    return write_file(plan_.manifest_name(), manifest_.size(),
+                      [&](Bytes offset, std::span<std::byte> extent) { return manifest_.read(offset, extent); });
+}
+
+Result<void> DriveCopy::write_file(const std::string& path, Bytes size, const Fill& fill) {
+    DRAY_TRY(writer_.create(path, size, to_usec(SystemClock().now())));
+    for (Bytes offset = 0; offset < size;) {
+        const Bytes length = std::min(DriveWriter::kExtent, size - offset);
         DRAY_LET(const std::span<std::byte> content, writer_.extent(length));
-        DRAY_TRY(read_fully(spool_, offset, content, "the temporary file of the manifest"));
+        DRAY_TRY(fill(offset, content));
         DRAY_TRY(writer_.write());
         offset += length;
     }

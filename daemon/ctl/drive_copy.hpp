@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Copies a source onto a formatted drive and writes its manifest last: a drive whose copy was cut
-// off has none, and is refused as a whole. Each byte of the source is read once, and hashed on the
-// way.
+// Copies what a plan says onto a formatted drive, and writes the checksums and, last, the manifest: a drive whose copy was
+// cut off has none, and is refused as a whole. Each byte of the sources is read once, and hashed on the way.
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "daemon/base/digest.hpp"
@@ -13,41 +13,43 @@
 #include "daemon/base/units.hpp"
 #include "daemon/ctl/drive_plan.hpp"
 #include "daemon/ctl/drive_writer.hpp"
-#include "daemon/ctl/source_tree.hpp"
+#include "daemon/ctl/piece_hasher.hpp"
+#include "daemon/ctl/temporary_file.hpp"
 
 namespace dray::ctl {
 
 class DriveCopy {
 public:
-    /// All must outlive it. `spool` is an empty file for the manifest, `show` is told the bytes
-    /// done.
-    DriveCopy(const SourceTree& tree, const DrivePlan& plan, drive::Client& client, int spool,
+    /// `plan` and `client` must outlive it. The spools are for manifest and checksums, `show` is told the bytes done.
+    DriveCopy(const DrivePlan& plan, drive::Client& client, TextSpool manifest, TextSpool checksums,
               std::function<void(Bytes)> show);
+
+    /// What a file was found to be must be allowed by this, if it was set: its error ends the copy.
+    using Check = std::function<Result<void>(const DriveItem& item, const HashedFile& file)>;
+    void set_check(Check check) { check_ = std::move(check); }
 
     /// Everything, flushed. Conflict: a file changed while it was copied; the error names it. The
     /// manifest's MD5.
     Result<Md5Hash> run();
 
 private:
-    Result<void> copy_file(std::size_t entry);
+    Result<void> copy_side_files();
+    Result<HashedFile> copy_file(const DriveItem& item);
     Result<void> copy_content(int file, const std::string& path, Bytes size);
-    Result<void> add_to_manifest(std::string_view text);
+    Result<void> write_checksums();
     Result<void> write_manifest();
-    /// Digests of the pieces, fed with the file's bytes in any portions.
-    void hash(std::span<const std::byte> bytes);
+    /// A file of `size` bytes whose content `fill` puts into extent after extent.
+    using Fill = std::function<Result<void>(Bytes offset, std::span<std::byte> extent)>;
+    Result<void> write_file(const std::string& path, Bytes size, const Fill& fill);
 
-    const SourceTree& tree_;
     const DrivePlan& plan_;
     DriveWriter writer_;
-    int spool_;
+    TextSpool manifest_;
+    TextSpool checksums_;
     std::function<void(Bytes)> show_;
+    Check check_;
     Digest manifest_digest_{DigestKind::Md5};
-    Bytes manifest_size_ = 0;
-
-    Digest piece_digest_{DigestKind::Md5};
-    Bytes piece_length_ = 0;
-    Bytes piece_left_ = 0;
-    std::vector<Md5Hash> hashes_;
+    PieceHasher hasher_;
 };
 
 }  // namespace dray::ctl

@@ -8,14 +8,13 @@
 
 #include "daemon/base/result.hpp"
 #include "daemon/base/units.hpp"
+#include "daemon/ctl/blob_sources.hpp"
 #include "daemon/ctl/output.hpp"
 
 namespace dray::ctl {
 
 struct PrepareOptions {
-    std::string source;
-    /// NAME[/PREFIX].
-    std::string container;
+    SourceOptions sources;
     std::string serial;
     std::string key_file;
     /// An image file or a block device.
@@ -23,7 +22,6 @@ struct PrepareOptions {
     /// 0: a device's own size, and for an image what is needed.
     Bytes size = 0;
     Bytes block_size = 4 * kMiB;
-    std::string disposition = "rename";
     bool is_overwrite_allowed = false;
 };
 

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,23 +28,6 @@ constexpr std::size_t kMaxPath = 4095;
 constexpr std::size_t kMaxSentences = 20;
 
 using Directory = Handle<DIR, closedir>;
-
-/// For messages: the whole of a path, without what could steer a terminal or is no UTF-8.
-std::string readable(std::string_view path) {
-    if (format::is_xml_text(path) && std::ranges::none_of(path, [](char c) {
-            return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
-        }))
-        return std::string(path);
-    std::string result;
-    for (const char c : path) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte >= 0x7F)
-            result += fmt::format("\\x{:02x}", byte);
-        else
-            result += c;
-    }
-    return result;
-}
 
 const char* kind_of(mode_t mode) {
     switch (mode & S_IFMT) {
@@ -71,6 +55,22 @@ std::uint64_t modified_usec(const struct stat& status) {
 
 }  // namespace
 
+std::string readable(std::string_view path) {
+    if (format::is_xml_text(path) && std::ranges::none_of(path, [](char c) {
+            return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+        }))
+        return std::string(path);
+    std::string result;
+    for (const char c : path) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte < 0x20 || byte >= 0x7F)
+            result += fmt::format("\\x{:02x}", byte);
+        else
+            result += c;
+    }
+    return result;
+}
+
 Result<void> check_source_path(std::string_view path) {
     const std::size_t slash = path.rfind('/');
     const std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
@@ -97,7 +97,8 @@ Result<void> check_source_path(std::string_view path) {
 /// One walk: a stack of directories, each with what is still to be visited in it.
 class SourceTree::Walker {
 public:
-    Walker(SourceTree& tree, const Check& check) : tree_(tree), check_(check) {}
+    Walker(SourceTree& tree, const Check& check, const Patterns& excluded)
+        : tree_(tree), check_(check), excluded_(excluded) {}
 
     Result<void> run() {
         DRAY_TRY(enter(SourceEntry::kRoot, {}));
@@ -189,6 +190,13 @@ private:
 
     Result<void> look_at(int directory, const char* name, std::uint32_t parent, Level& level) {
         const std::string path = level.path + name;
+        // Whatever it is, and whether it could go onto a drive or not.
+        if (std::ranges::any_of(excluded_, [&](const std::string& pattern) {
+                return fnmatch(pattern.c_str(), path.c_str(), 0) == 0;
+            })) {
+            ++tree_.excluded_count_;
+            return {};
+        }
         struct stat status {};
         if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
             return fail_errno(errno, "cannot look at {}", absolute(path));
@@ -229,14 +237,40 @@ private:
 
     SourceTree& tree_;
     const Check& check_;
+    const Patterns& excluded_;
     std::vector<Level> levels_;
 };
 
-Result<SourceTree> SourceTree::walk(const std::string& directory, const Check& check) {
+Result<SourceTree> SourceTree::walk(const std::string& directory, const Check& check, const Patterns& excluded) {
     SourceTree tree;
     tree.root_path_ = directory.substr(0, directory.find_last_not_of('/') + 1);
     DRAY_LET(tree.root_, open_file(directory, O_RDONLY | O_DIRECTORY));
-    DRAY_TRY(Walker(tree, check).run());
+    DRAY_TRY(Walker(tree, check, excluded).run());
+    return tree;
+}
+
+Result<SourceTree> SourceTree::of_file(const std::string& path) {
+    SourceTree tree;
+    const std::size_t slash = path.rfind('/');
+    tree.root_path_ = slash == std::string::npos ? "." : path.substr(0, slash);
+    SourceEntry entry;
+    entry.name = path.substr(slash == std::string::npos ? 0 : slash + 1);
+    DRAY_TRY(check_source_path(entry.name));
+    DRAY_LET(tree.root_, open_file(tree.root_path_.empty() ? "/" : tree.root_path_, O_RDONLY | O_DIRECTORY));
+    struct stat status {};
+    if (fstatat(tree.root_.get(), entry.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
+        return fail_errno(errno, "cannot look at {}", readable(path));
+    if (!S_ISREG(status.st_mode))
+        return fail(ErrorKind::InvalidArgument, "{} is no file: it is {}", readable(path),
+                    S_ISDIR(status.st_mode) ? "a directory" : kind_of(status.st_mode));
+    if (faccessat(tree.root_.get(), entry.name.c_str(), R_OK, AT_EACCESS) != 0)
+        return fail_errno(errno, "cannot read {}", readable(path));
+    entry.size = static_cast<Bytes>(status.st_size);
+    entry.modified_usec = modified_usec(status);
+    entry.inode = status.st_ino;
+    tree.files_ = 1;
+    tree.bytes_ = entry.size;
+    tree.entries_.push_back(std::move(entry));
     return tree;
 }
 

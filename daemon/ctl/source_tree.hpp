@@ -29,6 +29,8 @@ struct SourceEntry {
     std::uint64_t inode = 0;
 };
 
+/// For messages: the whole of a path, without what could steer a terminal or is no UTF-8.
+std::string readable(std::string_view path);
 /// Whether a drive and a manifest can hold this path, relative and with '/' between its components.
 /// The sentence of the error names the file.
 Result<void> check_source_path(std::string_view path);
@@ -37,12 +39,17 @@ class SourceTree {
 public:
     /// What else a file's path must fulfil; its error is passed on.
     using Check = std::function<Result<void>(const std::string& path)>;
+    /// Patterns of fnmatch(3) for relative paths, in which '*' also stands for '/': a directory that fits one is left out
+    /// with all that is in it.
+    using Patterns = std::vector<std::string>;
 
     /// Looks at everything below `directory`: in each directory entries come in the order of their
     /// bytes, a directory before what is in it. Links are not followed; they and special files are
     /// left out and named. InvalidArgument: a name that no drive can hold, no directory. Denied:
     /// something cannot be read. Cancelled: a signal came.
-    static Result<SourceTree> walk(const std::string& directory, const Check& check);
+    static Result<SourceTree> walk(const std::string& directory, const Check& check, const Patterns& excluded = {});
+    /// One file alone, under its own name. InvalidArgument: it is none.
+    static Result<SourceTree> of_file(const std::string& path);
 
     const std::vector<SourceEntry>& entries() const { return entries_; }
     /// Relative to the source, with '/' between its components.
@@ -57,6 +64,8 @@ public:
     /// Sentences about what is not a file or directory; the first ones of `left_out_count()`.
     const std::vector<std::string>& left_out() const { return left_out_; }
     std::uint64_t left_out_count() const { return left_out_count_; }
+    /// Files and directories that a pattern left out; what was in the directories is not counted.
+    std::uint64_t excluded_count() const { return excluded_count_; }
 
 private:
     class Walker;
@@ -67,6 +76,7 @@ private:
     Bytes bytes_ = 0;
     std::vector<std::string> left_out_;
     std::uint64_t left_out_count_ = 0;
+    std::uint64_t excluded_count_ = 0;
 };
 
 }  // namespace dray::ctl

@@ -113,6 +113,8 @@ class Prepare(unittest.TestCase):
         tree = self.root / "tree"
         found = read_tree(plain, tree)
         manifest = found.pop(drive["manifest"].lstrip("\\"))
+        run("sha256sum", "--check", "--strict", "--quiet", drive["checksums"], cwd=tree)
+        self.assertEqual(len(found.pop(drive["checksums"]).splitlines()), len(found))
         self.assertEqual(found.keys(), files.keys())
         for name, content in files.items():
             self.assertEqual(hashlib.md5(found[name]).digest(), hashlib.md5(content).digest(), name)

@@ -40,7 +40,13 @@ constexpr const char* kPrepareFooter =
     "Only the first two columns are needed; DstItemPathOrPrefix and ItemType are understood too. BasePath is absolute,\n"
     "and ends with / for a directory. A directory goes to CONTAINER/ or CONTAINER/PREFIX/, a file to the blob that is\n"
     "named. BlobType is block or page (default: block, but page for *.vhd and *.vhdx); the files are paths or None.\n"
-    "The files of the first row lie in the directory s001 of the drive, those of the second in s002, and so on.";
+    "The files of the first row lie in the directory s001 of the drive, those of the second in s002, and so on.\n\n"
+    "A drive set is a CSV file with a heading:\n"
+    "  DriveLetter,FormatOption,SilentOrPromptOnFormat,Encryption,ExistingBitLockerKey,Serial,KeyFile,Size\n"
+    "DriveLetter is the absolute path of a device or an image; Serial is needed too, as drives are told by it. KeyFile is\n"
+    "--key-file where it is missing, Size is needed for images that are not the last. SilentMode overwrites what a drive\n"
+    "holds, as --yes does for all. The other columns may be missing or say that the drive is made anew: Format, Encrypt,\n"
+    "no key. Each file goes, whole, onto the first drive that has room for it; each drive has a manifest of its own.";
 
 /// What the chosen verb does; a bus verb gets a connected client.
 using BusVerb = std::function<Result<int>(Client&, const OutputOptions&)>;
@@ -298,8 +304,14 @@ private:
         prepare->callback([this] {
             local_verb_ = [this](const OutputOptions& output) -> Result<int> {
                 const SourceOptions& sources = prepare_.sources;
-                if (sources.dataset.empty() && (sources.directory.empty() || sources.container.empty())) {
-                    fmt::print(stderr, "drayctl: --source and --container are needed, or --dataset.\nSee drayctl drive prepare --help.\n");
+                const char* needed = nullptr;
+                if (sources.dataset.empty() && (sources.directory.empty() || sources.container.empty()))
+                    needed = "--source and --container are needed, or --dataset";
+                else if (prepare_.driveset.empty() &&
+                         (prepare_.serial.empty() || prepare_.key_file.empty() || prepare_.output.empty()))
+                    needed = "--serial, --key-file and --output are needed, or --driveset";
+                if (needed != nullptr) {
+                    fmt::print(stderr, "drayctl: {}.\nSee drayctl drive prepare --help.\n", needed);
                     return kExitUsage;
                 }
                 if (!size_.empty()) {
@@ -316,10 +328,14 @@ private:
         prepare->add_option("--dataset", prepare_.sources.dataset, "CSV file with many sources, in place of these two; see below")
             ->excludes("--source")
             ->excludes("--container");
-        prepare->add_option("--serial", prepare_.serial, "Serial number of the drive")->required();
-        prepare->add_option("--key-file", prepare_.key_file, "File with the key, used byte by byte")->required();
-        prepare->add_option("--output", prepare_.output, "Image file or device to write")->required();
+        prepare->add_option("--serial", prepare_.serial, "Serial number of the drive");
+        prepare->add_option("--key-file", prepare_.key_file, "File with the key, used byte by byte");
+        prepare->add_option("--output", prepare_.output, "Image file or device to write");
+        CLI::Option* driveset =
+            prepare->add_option("--driveset", prepare_.driveset, "CSV file with several drives, in place of --serial and --output; see below");
         prepare->add_option("--size", size_, "Size, as 2GiB (default: what is needed, or all of a device)");
+        for (const char* option : {"--serial", "--output", "--size"})
+            driveset->excludes(option);
         prepare->add_option("--block-size", block_size_, "Length of a piece (default: 4MiB)");
         prepare->add_option("--disposition", prepare_.sources.disposition,
                             "When a blob's name is taken: rename (the default), no-overwrite or overwrite")

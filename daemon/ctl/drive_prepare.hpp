@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The verb `drive prepare`: an encrypted drive with files and manifest, made by dray-drive without
-// mount, root or daemon.
+// The verb `drive prepare`: encrypted drives with files and manifest, made by dray-drive without mount, root or daemon.
 #pragma once
 
 #include <string>
@@ -15,7 +14,10 @@ namespace dray::ctl {
 
 struct PrepareOptions {
     SourceOptions sources;
+    /// A file that names drives; then `serial`, `output` and `size` are not given.
+    std::string driveset;
     std::string serial;
+    /// In a drive set: of the drives that have none of their own there.
     std::string key_file;
     /// An image file or a block device.
     std::string output;

@@ -100,6 +100,17 @@ Result<BlobSources> BlobSources::look_at(const SourceOptions& options) {
     return sources;
 }
 
+BlobSources BlobSources::of_files(std::vector<BlobSource> sources, std::vector<SourceSideFile> side_files) {
+    BlobSources result;
+    result.sources_ = std::move(sources);
+    result.side_files_ = std::move(side_files);
+    for (const BlobSource& source : result.sources_) {
+        result.files_ += source.tree.files();
+        result.bytes_ += source.tree.bytes();
+    }
+    return result;
+}
+
 Result<void> BlobSources::add_directory(const SourceOptions& options) {
     BlobSource source;
     DRAY_LET(source.destination, parse_container(options.container));

@@ -68,6 +68,9 @@ public:
     /// no file at all. Corrupt: a metadata or properties file that is none. Others as SourceTree::walk().
     static Result<BlobSources> look_at(const SourceOptions& options);
 
+    /// Sources that were looked at elsewhere: one file each, which name their side files by their place.
+    static BlobSources of_files(std::vector<BlobSource> sources, std::vector<SourceSideFile> side_files);
+
     const std::vector<BlobSource>& sources() const { return sources_; }
     const std::vector<SourceSideFile>& side_files() const { return side_files_; }
     std::uint64_t files() const { return files_; }

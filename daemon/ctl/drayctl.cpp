@@ -16,6 +16,7 @@
 #include "daemon/ctl/client.hpp"
 #include "daemon/ctl/drive_prepare.hpp"
 #include "daemon/ctl/export_verbs.hpp"
+#include "daemon/ctl/drive_repair.hpp"
 #include "daemon/ctl/drive_show.hpp"
 #include "daemon/ctl/drive_verify.hpp"
 #include "daemon/ctl/job_verbs.hpp"
@@ -47,6 +48,17 @@ constexpr const char* kPrepareFooter =
     "--key-file where it is missing, Size is needed for images that are not the last. SilentMode overwrites what a drive\n"
     "holds, as --yes does for all. The other columns may be missing or say that the drive is made anew: Format, Encrypt,\n"
     "no key. Each file goes, whole, onto the first drive that has room for it; each drive has a manifest of its own.";
+
+constexpr const char* kRepairFooter =
+    "The drive itself is not changed: what is wrong is brought again, by a new drive. Of each blob that the log calls\n"
+    "failed, the original is looked for below each --source: by its path on the drive, and by that path without its\n"
+    "first directory. It must have the length and all the hashes that the manifest has; nothing else will do. With\n"
+    "--output a new drive is made of those that are right, with whole blobs, under their names and with their metadata\n"
+    "and properties, and a manifest that holds nothing else. What the import has put into the store in part is\n"
+    "overwritten; the rest comes with the disposition that it had.\n\n"
+    "The path map has a line for each file that was not found, was changed, or was found more than once: its path on\n"
+    "the drive. Write a tab and the real path behind it, and run the verb again.\n\n"
+    "0: nothing to repair, or every original was right; 1: some were not.";
 
 /// What the chosen verb does; a bus verb gets a connected client.
 using BusVerb = std::function<Result<int>(Client&, const OutputOptions&)>;
@@ -299,6 +311,7 @@ private:
         CLI::App* drive = app_.add_subcommand("drive", "For customers: makes drives and looks at them, without a daemon");
         drive->require_subcommand(1);
         add_reading_verbs(*drive);
+        add_repair_verb(*drive);
         CLI::App* prepare = drive->add_subcommand(
             "prepare", "Makes an encrypted drive with files and manifest, without mount or root");
         prepare->callback([this] {
@@ -384,6 +397,31 @@ private:
         verify->add_option("--manifest-hash", manifest_hash_, "What the manifest must have: MD5, SHA-256 or SHA-512 in hex");
     }
 
+    void add_repair_verb(CLI::App& drive) {
+        CLI::App* repair = reading_verb(
+            drive, "repair", "From the log of an import: which files must come again, and a new drive with them",
+            [this](const OutputOptions& output) -> Result<int> {
+                repair_.drive = read_;
+                repair_.manifest = manifest_;
+                if (!size_.empty()) {
+                    DRAY_LET(repair_.size, parse_size("--size", size_));
+                }
+                return drive_repair(repair_, output);
+            });
+        repair->add_option("--manifest", manifest_, R"(Path on the drive, as in \DriveManifest.xml (default: the only one in its root))");
+        repair->add_option("--log", repair_.log, "Error log or verbose log of the import")->required();
+        repair->add_option("--source", repair_.sources, "Directory with the originals; may come again")
+            ->required()
+            ->allow_extra_args(false);
+        repair->add_option("--path-map", repair_.path_map, "File for what was not found, and for where it is; see below");
+        CLI::Option* serial = repair->add_option("--serial", repair_.serial, "Serial number of the new drive");
+        repair->add_option("--output", repair_.output, "Image file or device for the new drive (default: only report)")->needs(serial);
+        repair->add_option("--output-key-file", repair_.output_key_file, "Key of the new drive (default: the old one's)");
+        repair->add_option("--size", size_, "Size of the new drive (default: what is needed, or all of a device)");
+        repair->add_flag("--yes", repair_.is_overwrite_allowed, "Overwrite what the new drive's target holds");
+        repair->footer(std::string(kRepairFooter) + "\n\n" + kExitFooter);
+    }
+
     static Result<Bytes> parse_size(const char* option, const std::string& text) {
         Result<Bytes> size = parse_bytes(text);
         if (!size)
@@ -418,6 +456,7 @@ private:
     PrepareOptions prepare_;
     PreviewOptions preview_;
     DriveSource read_;
+    RepairOptions repair_;
     std::string manifest_;
     std::string manifest_hash_;
 };

@@ -15,62 +15,21 @@
 
 #include <fmt/format.h>
 
-#include "daemon/base/encoding.hpp"
 #include "daemon/base/file.hpp"
 #include "daemon/ctl/blob_sources.hpp"
-#include "daemon/ctl/drive_copy.hpp"
+#include "daemon/ctl/drive_making.hpp"
 #include "daemon/ctl/drive_plan.hpp"
-#include "daemon/ctl/drive_process.hpp"
 #include "daemon/ctl/drive_set.hpp"
 #include "daemon/ctl/drive_target.hpp"
 #include "daemon/ctl/interrupt.hpp"
 #include "daemon/ctl/key_file.hpp"
 #include "daemon/ctl/live_verbs.hpp"
-#include "daemon/ctl/progress_line.hpp"
-#include "daemon/ctl/shell_word.hpp"
-#include "daemon/ctl/temporary_file.hpp"
-#include "daemon/drive/client.hpp"
 #include "daemon/format/csv.hpp"
 #include "daemon/format/dataset.hpp"
 #include "daemon/model/drive.hpp"
 
 namespace dray::ctl {
 namespace {
-
-/// Extents of 1 MiB: enough for reading, hashing and encrypting to go on side by side.
-constexpr Bytes kRing = 32 * kMiB;
-constexpr Bytes kSector = 4 * kKiB;
-
-/// A drive that is to be made.
-struct Order {
-    std::string serial;
-    std::string key_file;
-    std::string output;
-    Bytes size = 0;
-    bool is_overwrite_allowed = false;
-    /// A sealed memfd; read once, because the file may be a pipe.
-    FileDescriptor key{};
-};
-
-struct Prepared {
-    std::string serial;
-    std::string key_file;
-    std::string output;
-    std::string volume_id;
-    std::string manifest;
-    std::string manifest_hash;
-    std::string checksums;
-    std::uint64_t files = 0;
-    std::uint64_t directories = 0;
-    Bytes bytes = 0;
-    Bytes size = 0;
-    std::uint64_t left_out = 0;
-    std::uint64_t excluded = 0;
-};
-
-void warn(const std::string& sentence) {
-    fmt::print(stderr, "drayctl: {}.\n", sentence);
-}
 
 std::string real_path(const std::string& path) {
     const std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr),
@@ -90,7 +49,7 @@ bool lies_in(const std::string& path, const std::string& directory) {
            (inner == outer || outer == "/" || inner.starts_with(outer + "/"));
 }
 
-Result<void> check_places(const Order& order, const BlobSources& sources) {
+Result<void> check_places(const DriveOrder& order, const BlobSources& sources) {
     for (const std::string& source : sources.paths()) {
         if (lies_in(directory_of(order.output), source))
             return fail(ErrorKind::InvalidArgument, "the output {} lies in the source {}: it would hold itself", order.output,
@@ -101,17 +60,6 @@ Result<void> check_places(const Order& order, const BlobSources& sources) {
                         order.key_file, source);
     }
     return {};
-}
-
-Result<DriveTarget> choose_target(const Order& order) {
-    DRAY_LET(DriveTarget target, DriveTarget::look_at(order.output));
-    if (target.holds().empty())
-        return target;
-    if (!order.is_overwrite_allowed)
-        return fail(ErrorKind::Exists, "{} holds {}; with --yes it is overwritten",
-                    target.describe(), target.holds());
-    warn(fmt::format("overwriting {}, which holds {}", target.describe(), target.holds()));
-    return target;
 }
 
 void warn_of_left_out(const BlobSources& sources) {
@@ -125,63 +73,6 @@ void warn_of_left_out(const BlobSources& sources) {
         warn(fmt::format("{} more are left out for the same reasons", sources.left_out_count() - told));
 }
 
-Result<Bytes> choose_size(const Order& order, const DriveTarget& target, Bytes needed) {
-    const Bytes wanted = order.size != 0    ? order.size
-                         : target.is_device() ? target.device_size()
-                                              : needed;
-    if (wanted < needed)
-        return fail(ErrorKind::NoSpace, "{} is too small for this source: it needs {}MiB",
-                    order.size != 0 ? "--size " + format_bytes(wanted) : target.describe(),
-                    needed / kMiB);
-    if (target.is_device() && wanted > target.device_size())
-        return fail(ErrorKind::InvalidArgument, "--size {} is more than {} has",
-                    format_bytes(wanted), target.describe());
-    return wanted / kSector * kSector;
-}
-
-/// Makes the drive that was planned.
-Result<Prepared> make_drive(const Order& order, const DrivePlan& plan, DriveTarget& target, const OutputOptions& output) {
-    Prepared prepared;
-    DRAY_LET(prepared.size, choose_size(order, target, plan.needed_size()));
-    DRAY_LET(FileDescriptor manifest_file, target.make_spool());
-    TextSpool manifest(std::move(manifest_file), "the temporary file of the manifest");
-    DRAY_LET(FileDescriptor checksums_file, target.make_spool());
-    TextSpool checksums(std::move(checksums_file), "the temporary file of the checksums");
-
-    DRAY_TRY(target.begin(prepared.size, plan.bytes()));
-    DRAY_LET(const auto process, DriveProcess::start(target.fd(), order.key.get(), {kRing}));
-    ProgressLine progress("Writing " + base_name(order.output), plan.bytes(), output.is_quiet);
-    progress.show(0);
-    drive::Format format;
-    format.size = prepared.size;
-    format.label = order.serial;
-    format.inodes = plan.inodes();
-    const Result<drive::Unlocked> volume = process->client().format(format);
-    if (!volume)
-        return fail(process->explained(volume.error()));
-    target.has_volume();
-    DriveCopy copy(plan, process->client(), std::move(manifest), std::move(checksums),
-                   [&](Bytes done) { progress.show(done); });
-    const Result<Md5Hash> hash = copy.run();
-    if (!hash)
-        return fail(process->explained(hash.error()));
-    DRAY_TRY(process->end());
-    DRAY_TRY(check_interrupt());
-    DRAY_TRY(target.publish());
-
-    prepared.serial = order.serial;
-    prepared.key_file = order.key_file;
-    prepared.output = order.output;
-    prepared.volume_id = volume->volume_id;
-    prepared.manifest = plan.manifest_path();
-    prepared.manifest_hash = to_hex(*hash);
-    prepared.checksums = plan.checksums_name();
-    prepared.files = plan.files();
-    prepared.directories = plan.directories();
-    prepared.bytes = plan.bytes();
-    return prepared;
-}
-
 /// Links are followed to devices, whose lasting names in /dev/disk they are.
 std::string path_of_drive(const std::string& path) {
     struct stat status {};
@@ -191,8 +82,8 @@ std::string path_of_drive(const std::string& path) {
     return real.empty() ? path : real;
 }
 
-Result<Order> order_of(const format::DriveSetRow& row, const PrepareOptions& options) {
-    Order order;
+Result<DriveOrder> order_of(const format::DriveSetRow& row, const PrepareOptions& options) {
+    DriveOrder order;
     DRAY_LET(order.serial, check_serial(row.serial));
     order.output = path_of_drive(row.path);
     order.key_file = row.key_file.empty() ? options.key_file : row.key_file;
@@ -205,8 +96,8 @@ Result<Order> order_of(const format::DriveSetRow& row, const PrepareOptions& opt
     return order;
 }
 
-Result<std::vector<Order>> orders_of(const PrepareOptions& options) {
-    std::vector<Order> orders;
+Result<std::vector<DriveOrder>> orders_of(const PrepareOptions& options) {
+    std::vector<DriveOrder> orders;
     if (options.driveset.empty()) {
         orders.push_back({{}, options.key_file, options.output, options.size, options.is_overwrite_allowed, {}});
         DRAY_LET(orders.front().serial, check_serial(options.serial));
@@ -218,7 +109,7 @@ Result<std::vector<Order>> orders_of(const PrepareOptions& options) {
         return fail(std::move(rows.error()), "the drive set {}", options.driveset);
     std::set<std::string> serials;
     for (const format::DriveSetRow& row : *rows) {
-        Result<Order> order = order_of(row, options);
+        Result<DriveOrder> order = order_of(row, options);
         if (order && !serials.insert(fold_serial(order->serial)).second)
             order = fail(ErrorKind::InvalidArgument, "the serial number {} is there twice", order->serial);
         if (!order)
@@ -230,7 +121,7 @@ Result<std::vector<Order>> orders_of(const PrepareOptions& options) {
 
 /// What goes onto which drive.
 Result<std::vector<std::vector<DriveItem>>> share_out(const PrepareOptions& options, const BlobSources& sources,
-                                                      const std::vector<Order>& orders,
+                                                      const std::vector<DriveOrder>& orders,
                                                       const std::vector<DriveTarget>& targets) {
     if (options.driveset.empty())
         return std::vector<std::vector<DriveItem>>{DrivePlan::all_items(sources)};
@@ -250,17 +141,17 @@ Result<std::vector<std::vector<DriveItem>>> share_out(const PrepareOptions& opti
 
 /// All drives that were made; also those before one that failed, which `failure` is about.
 struct Outcome {
-    std::vector<Prepared> drives;
+    std::vector<PreparedDrive> drives;
     std::uint64_t left_out = 0;
     std::uint64_t excluded = 0;
     std::optional<Error> failure;
 };
 
 Result<Outcome> prepare(const PrepareOptions& options, const OutputOptions& output) {
-    DRAY_LET(std::vector<Order> orders, orders_of(options));
+    DRAY_LET(std::vector<DriveOrder> orders, orders_of(options));
     DRAY_TRY(check_block_size(options.block_size));
     std::vector<DriveTarget> targets;
-    for (Order& order : orders) {
+    for (DriveOrder& order : orders) {
         DRAY_LET(order.key, key_memfd(order.key_file));
         if (const std::string warning = key_file_warning(order.key_file); !warning.empty())
             warn(warning);
@@ -268,7 +159,7 @@ Result<Outcome> prepare(const PrepareOptions& options, const OutputOptions& outp
         targets.push_back(std::move(target));
     }
     DRAY_LET(const BlobSources sources, BlobSources::look_at(options.sources));
-    for (const Order& order : orders)
+    for (const DriveOrder& order : orders)
         DRAY_TRY(check_places(order, sources));
     warn_of_left_out(sources);
     DRAY_LET(std::vector<std::vector<DriveItem>> items, share_out(options, sources, orders, targets));
@@ -287,7 +178,7 @@ Result<Outcome> prepare(const PrepareOptions& options, const OutputOptions& outp
             warn(fmt::format("{} is not needed: it stays as it is", targets[drive].describe()));
             continue;
         }
-        Result<Prepared> prepared = make_drive(orders[drive], plans[drive], targets[drive], output);
+        Result<PreparedDrive> prepared = make_drive(orders[drive], plans[drive], targets[drive], {}, output);
         if (!prepared) {
             outcome.failure = std::move(prepared.error());
             break;
@@ -297,36 +188,7 @@ Result<Outcome> prepare(const PrepareOptions& options, const OutputOptions& outp
     return outcome;
 }
 
-std::string next_command(const Prepared& prepared) {
-    return fmt::format("drayctl add-drive JOB {} --key-file {} --manifest {} --manifest-hash {} --volume-id {}",
-                       shell_word(prepared.serial), shell_word(prepared.key_file), shell_word(prepared.manifest),
-                       prepared.manifest_hash, prepared.volume_id);
-}
-
-std::vector<std::pair<Column, Cell>> fields_of(const Prepared& prepared) {
-    const auto for_scripts = [](Cell cell) {
-        cell.shown.clear();
-        return cell;
-    };
-    const auto if_any = [&](std::uint64_t number) {
-        return number == 0 ? for_scripts(number_cell(0)) : number_cell(number);
-    };
-    return {{{"Serial", "serial"}, text_cell(prepared.serial)},
-            {{"Volume id", "volume-id"}, text_cell(prepared.volume_id)},
-            {{"Manifest", "manifest"}, text_cell(prepared.manifest)},
-            {{"Manifest hash", "manifest-hash"}, text_cell(prepared.manifest_hash)},
-            {{"Checksums", "checksums"}, text_cell(prepared.checksums)},
-            {{"Files", "files"}, number_cell(prepared.files)},
-            {{"Directories", "directories"}, number_cell(prepared.directories)},
-            {{"Content", "bytes"}, bytes_cell(prepared.bytes)},
-            {{"Output", "output"}, text_cell(prepared.output)},
-            {{"Size", "size"}, bytes_cell(prepared.size)},
-            {{"Left out", "left-out"}, if_any(prepared.left_out)},
-            {{"Excluded", "excluded"}, if_any(prepared.excluded)},
-            {{"Next", "next"}, for_scripts(text_cell(next_command(prepared)))}};
-}
-
-void print(const OutputOptions& output, const Prepared& prepared) {
+void print(const OutputOptions& output, const PreparedDrive& prepared) {
     print_record(output, fields_of(prepared));
     if (output.json == JsonMode::Off && !output.is_quiet)
         fmt::print("\nWhen the job is created (drayctl create):\n  {}\n", next_command(prepared));
@@ -335,16 +197,16 @@ void print(const OutputOptions& output, const Prepared& prepared) {
 void print_all(const OutputOptions& output, const Outcome& outcome) {
     std::uint64_t files = 0;
     Bytes bytes = 0;
-    for (const Prepared& drive : outcome.drives) {
+    for (const PreparedDrive& drive : outcome.drives) {
         files += drive.files;
         bytes += drive.bytes;
     }
     if (output.json != JsonMode::Off) {
         std::vector<Column> columns;
         std::vector<std::vector<Cell>> rows;
-        for (const auto& [column, cell] : fields_of(Prepared()))
+        for (const auto& [column, cell] : fields_of(PreparedDrive()))
             columns.push_back(column);
-        for (const Prepared& drive : outcome.drives) {
+        for (const PreparedDrive& drive : outcome.drives) {
             std::vector<Cell> row;
             for (const auto& [column, cell] : fields_of(drive))
                 row.push_back(cell);
@@ -358,7 +220,7 @@ void print_all(const OutputOptions& output, const Outcome& outcome) {
                                "drives", columns, rows);
         return;
     }
-    for (const Prepared& drive : outcome.drives) {
+    for (const PreparedDrive& drive : outcome.drives) {
         print_record(output, fields_of(drive));
         fmt::print("\n");
     }
@@ -366,7 +228,7 @@ void print_all(const OutputOptions& output, const Outcome& outcome) {
         return;
     fmt::print("{} files, {}, on {} {}. When the job is created (drayctl create):\n", files, format_bytes(bytes),
                outcome.drives.size(), outcome.drives.size() == 1 ? "drive" : "drives");
-    for (const Prepared& drive : outcome.drives)
+    for (const PreparedDrive& drive : outcome.drives)
         fmt::print("  {}\n", next_command(drive));
 }
 
@@ -379,7 +241,7 @@ Result<int> drive_prepare(const PrepareOptions& options, const OutputOptions& ou
     // What failed because the signal ended dray-drive is no error of its own.
     const bool is_stopped = failure && (is_interrupted() || failure->kind() == ErrorKind::Cancelled);
     if (failure && outcome)
-        for (const Prepared& drive : outcome->drives)
+        for (const PreparedDrive& drive : outcome->drives)
             warn(fmt::format("{} is made, and good: {}", drive.output, next_command(drive)));
     if (is_stopped) {
         fmt::print(stderr, "drayctl: stopped; {} is not made.\n",
@@ -392,7 +254,7 @@ Result<int> drive_prepare(const PrepareOptions& options, const OutputOptions& ou
         print_all(output, *outcome);
         return 0;
     }
-    Prepared& drive = outcome->drives.front();
+    PreparedDrive& drive = outcome->drives.front();
     drive.left_out = outcome->left_out;
     drive.excluded = outcome->excluded;
     print(output, drive);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <utility>
 
 #include "daemon/base/encoding.hpp"
@@ -32,6 +33,12 @@ static_assert(kBlobWords.size() == static_cast<std::size_t>(BlobOutcome::Failed)
 static_assert(kDispositionWords.size() == static_cast<std::size_t>(DispositionOutcome::Cancelled) + 1);
 static_assert(kPieceWords.size() == static_cast<std::size_t>(PieceOutcome::Cancelled) + 1);
 static_assert(kSideFileWords.size() == static_cast<std::size_t>(SideFileOutcome::Cancelled) + 1);
+
+template <typename Outcome>
+Outcome outcome_of(std::span<const std::string_view> words, std::string_view word, Outcome otherwise) {
+    const auto found = std::ranges::find(words, word);
+    return found == words.end() ? otherwise : static_cast<Outcome>(found - words.begin());
+}
 
 /// The error log names what a repair has to bring: a block that is in the blob is not among it.
 bool is_failure(PieceOutcome outcome) {
@@ -84,6 +91,15 @@ std::string_view to_string(DispositionOutcome outcome) {
 std::string_view to_string(PieceOutcome outcome) { return kPieceWords.at(static_cast<std::size_t>(outcome)); }
 std::string_view to_string(SideFileOutcome outcome) {
     return kSideFileWords.at(static_cast<std::size_t>(outcome));
+}
+
+BlobOutcome blob_outcome(std::string_view word) { return outcome_of(kBlobWords, word, BlobOutcome::Failed); }
+DispositionOutcome disposition_outcome(std::string_view word) {
+    return outcome_of(kDispositionWords, word, DispositionOutcome::Cancelled);
+}
+PieceOutcome piece_outcome(std::string_view word) { return outcome_of(kPieceWords, word, PieceOutcome::Failed); }
+SideFileOutcome side_file_outcome(std::string_view word) {
+    return outcome_of(kSideFileWords, word, SideFileOutcome::Failed);
 }
 
 bool is_drive_failure(std::string_view status) {

@@ -62,6 +62,11 @@ std::string_view to_string(BlobOutcome outcome);
 std::string_view to_string(DispositionOutcome outcome);
 std::string_view to_string(PieceOutcome outcome);
 std::string_view to_string(SideFileOutcome outcome);
+// What a log says; a word that is not known is Failed, and Cancelled for a disposition.
+BlobOutcome blob_outcome(std::string_view word);
+DispositionOutcome disposition_outcome(std::string_view word);
+PieceOutcome piece_outcome(std::string_view word);
+SideFileOutcome side_file_outcome(std::string_view word);
 
 /// Whether it is a word of 6.3 for a drive that failed as a whole. Words that come from dray-drive are looked at:
 /// none of them may say that all is well.

@@ -25,7 +25,7 @@ struct DriveOrder {
     Bytes size = 0;
     bool is_overwrite_allowed = false;
     /// A sealed memfd; read once, because the file may be a pipe.
-    FileDescriptor key{};
+    FileDescriptor key;
 };
 
 struct PreparedDrive {

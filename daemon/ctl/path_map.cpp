@@ -32,8 +32,12 @@ Result<PathMap> read_path_map(std::string_view text) {
 
 std::string write_path_map(const PathMap& map) {
     std::string text;
-    for (const auto& [path, real] : map)
-        text += path + (real.empty() ? "" : "\t" + real) + "\n";
+    for (const auto& [path, real] : map) {
+        text += path;
+        if (!real.empty())
+            text.append("\t").append(real);
+        text += '\n';
+    }
     return text;
 }
 

@@ -297,7 +297,7 @@ private:
     Result<void> write_reports(Report& report) {
         const Reports reports(task_, *store_, around_.clock, around_.control.logs());
         DRAY_LET(const Summary summary, reports.write_export_logs(*journal_));
-        DRAY_LET(const Spool spool, Spool::open(task_.directory));
+        DRAY_LET(const Spool spool, open_spool(task_.directory));
         DRAY_TRY(reports.deliver(&spool, report));
         DRAY_LET(report.incomplete_list_uri, list_incomplete(reports));
         report.status = summary.status();

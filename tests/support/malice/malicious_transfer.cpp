@@ -18,7 +18,7 @@
 #define DRAY_WRAP(symbol) asm("__wrap_" symbol)
 #define DRAY_SUBMIT                                                                                                  \
     "_ZN4dray5drive6Client6submitESt4spanIKSt7variantIJNS0_4OpenENS0_5CloseENS0_4ReadENS0_13MakeDirectoryENS0_6" \
-    "CreateENS0_5WriteENS0_6FinishENS0_10CheckpointENS0_6RemoveEEELm18446744073709551615EE"
+    "CreateENS0_5WriteENS0_6FinishENS0_10CheckpointENS0_6RemoveENS0_4FindEEELm18446744073709551615EE"
 #define DRAY_PATIENCE "_ZN4dray5drive6Client12set_patienceENSt6chrono8durationIlSt5ratioILl1ELl1000000EEEE"
 #define DRAY_IMPORT "_ZN4dray8transfer6ImportC1ENS1_5PartsE"
 

@@ -100,6 +100,8 @@ private:
 Result<std::vector<std::string>> split_drive_path(std::string_view path);
 /// The same joined by '/', as file systems look it up.
 Result<std::string> to_lookup_path(std::string_view path);
+/// The other way: "a/b" as manifests write it, "\\a\\b".
+std::string to_manifest_path(std::string_view path);
 
 /// Writes a manifest blob by blob. The output is canonical: same calls, same bytes. A new BlobList begins
 /// where the shared side files change. InvalidArgument: a blob that ManifestReader would refuse, a text

@@ -62,4 +62,10 @@ Result<std::string> to_lookup_path(std::string_view path) {
     return result;
 }
 
+std::string to_manifest_path(std::string_view path) {
+    std::string result = "\\" + std::string(path);
+    std::ranges::replace(result, '/', '\\');
+    return result;
+}
+
 }  // namespace dray::format

@@ -31,16 +31,10 @@ constexpr Bytes kManifestPart = kMiB;
 /// Beside the blobs: directories of the file system's own, and the manifest.
 constexpr std::uint64_t kOtherInodes = 100;
 
-std::string drive_path_of(const std::string& path) {
-    std::string result = "\\" + path;
-    std::ranges::replace(result, '/', '\\');
-    return result;
-}
-
 format::ManifestBlob manifest_blob(const ExportEntry& entry, const ExportOutcome& outcome) {
     format::ManifestBlob blob;
     blob.blob_path = entry.name.path();
-    blob.file_path = drive_path_of(entry.path);
+    blob.file_path = format::to_manifest_path(entry.path);
     blob.snapshot = entry.name.snapshot;
     blob.length = outcome.length;
     blob.is_page_blob = entry.is_page_blob;
@@ -69,7 +63,7 @@ public:
     Report run() {
         Report report = steps();
         report.volume_id = volume_id_;
-        report.manifest = drive_path_of(manifest_name());
+        report.manifest = format::to_manifest_path(manifest_name());
         report.manifest_hash = manifest_hash_;
         if (report.counters == Counters())
             report.counters = around_.progress.counters();
@@ -155,8 +149,7 @@ private:
             names_.reserve(entry.path);
             for (const auto* side : {outcome ? &outcome->properties : nullptr, outcome ? &outcome->metadata : nullptr})
                 if (side != nullptr && *side) {
-                    std::string path = (*side)->path.substr(1);
-                    std::ranges::replace(path, '\\', '/');
+                    DRAY_LET(const std::string path, format::to_lookup_path((*side)->path));
                     names_.reserve(path);
                 }
             return {};

@@ -191,8 +191,7 @@ Result<Summary> Reports::write_export_logs(const ExportJournal& journal) const {
         summary.untouched += known ? 0 : 1;
         summary.forbidden += known && known->outcome == BlobOutcome::BlobRequestForbidden ? 1 : 0;
         format::ManifestBlob blob;
-        blob.file_path = "\\" + entry.path;
-        std::ranges::replace(blob.file_path, '/', '\\');
+        blob.file_path = format::to_manifest_path(entry.path);
         blob.snapshot = entry.name.snapshot;
         blob.length = bytes;
         blob.is_page_blob = entry.is_page_blob;

@@ -6,7 +6,7 @@
 // dray-drive is started with descriptor 3 its socket, 4 the device, 5 the key (a sealed memfd), 6 what is
 // to be locked for a write, or /dev/null. The first message from the peer is Setup with the ring beside
 // it, then Unlock, Format or Resume, then any number of Batch messages; replies carry the request's number.
-#pragma once
+#pragma once  // NOLINTBEGIN(readability-redundant-member-init): whoever names some members may leave the others out.
 
 #include <cstdint>
 #include <string>
@@ -251,4 +251,4 @@ Result<FromDrive> decode_from_drive(std::span<const std::byte> bytes);
 Error to_error(const Failure& failure);
 Failure to_failure(const Error& error);
 
-}  // namespace dray::drive
+}  // namespace dray::drive, NOLINTEND(readability-redundant-member-init)

@@ -131,6 +131,17 @@ Result<void> JobEngine::State::delete_for_age(Job& job) {
     const std::string why = job.state == JobState::Creating
                                 ? "it was not shipped in its time"
                                 : fmt::format("it was kept for its time after it was {}", to_string(job.state));
+    // Until it is read or given up (rules.md 20).
+    if (const Drive* drive = unread_key(job); drive != nullptr) {
+        Job kept = job;
+        kept.expires = clock.now() + std::chrono::hours(24);
+        DRAY_TRY(save(kept));
+        log::warning("job {} would be deleted now, but the key of drive {} was never read, and without it nobody can read the drive; "
+                     "it is kept until drayctl key {} {} or drayctl delete {} --force", name, drive->serial, name, drive->serial, name);
+        job = std::move(kept);
+        observer.job_changed(job, Change::State);
+        return {};
+    }
     DRAY_TRY(remove(job));
     log::info("job {} was deleted for its age: {}", name, why);
     return {};

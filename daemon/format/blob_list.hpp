@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which blobs an export takes: the list of azure-import-export.md 5.2, as XML and as values. Pure; any thread.
-#pragma once
+#pragma once  // NOLINTBEGIN(readability-redundant-member-init): whoever names some members may leave the others out.
 
 #include <string>
 #include <string_view>
@@ -41,4 +41,4 @@ Result<BlobSelection> read_blob_list(std::string_view xml);
 /// Canonical: the same selection, the same bytes. A text that XML cannot hold has U+FFFD in its place.
 std::string write_blob_list(const BlobSelection& selection);
 
-}  // namespace dray::format
+}  // namespace dray::format, NOLINTEND(readability-redundant-member-init)

@@ -112,6 +112,9 @@ Result<void> Export::take_up(const drive::Resumed& resumed) {
         for (ExportPart& part : parts)
             if (part.index == work->entry.index)
                 work->part = std::move(part);
+        // They are made again when the blob is whole.
+        for (const std::string& side : work->part ? work->part->sides : std::vector<std::string>())
+            ask(drive::Remove{side}, {Pending::Kind::Directory, nullptr, {}, 0});
         work->status.length = file.size;
         free_files_.erase(file.file);
         works_[work->entry.index] = work;
@@ -245,6 +248,10 @@ void Export::looked(const std::shared_ptr<Work>& work, Result<Looked> looked) {
     work->source = std::move(looked->source);
     work->is_our_snapshot = looked->is_our_snapshot;
     work->status = std::move(looked->status);
+    if ((work->status.type == store::BlobType::Page) != work->entry.is_page_blob) {
+        work->failure = BlobOutcome::BlobUnexpectedChange;
+        return settle(work);
+    }
     work->pieces = std::move(looked->pieces);
     work->hashes.assign(work->pieces.size(), Md5Hash{});
     work->is_written.assign(work->pieces.size(), false);
@@ -259,7 +266,7 @@ void Export::looked(const std::shared_ptr<Work>& work, Result<Looked> looked) {
 /// Whether a part of an earlier run is a part of this blob: then reading begins behind it.
 bool Export::goes_on(Work& work) {
     const std::optional<ExportPart> part = std::exchange(work.part, std::nullopt);
-    if (!part || part->etag != work.status.etag)
+    if (!part || part->etag.empty() || part->etag != work.status.etag)
         return false;
     Bytes bytes = 0;
     for (std::size_t i = 0; i < std::min(part->hashes.size(), work.pieces.size()); ++i) {

@@ -120,9 +120,16 @@ Result<void> Export::begin_checkpoint() {
         progress.files[work->file] = index;
         const auto end = std::ranges::find(work->is_written, false);
         const auto count_of = static_cast<std::size_t>(end - work->is_written.begin());
+        ExportPart part{index, "", {work->hashes.begin(), work->hashes.begin() + static_cast<std::ptrdiff_t>(count_of)}};
         // A snapshot of ours is gone when this process is: such a blob begins anew.
-        if (work->step == Step::Reading && !work->has_changed && !work->is_our_snapshot)
-            begun.push_back({index, work->status.etag, {work->hashes.begin(), work->hashes.begin() + static_cast<std::ptrdiff_t>(count_of)}});
+        if ((work->step == Step::Reading || work->step == Step::Ending) && !work->has_changed && !work->is_our_snapshot)
+            part.etag = work->status.etag;
+        for (const auto* side : {&work->properties, &work->metadata})
+            if (*side) {
+                DRAY_LET(std::string path, format::to_lookup_path((*side)->path));
+                part.sides.push_back(std::move(path));
+            }
+        begun.push_back(std::move(part));
     }
     DRAY_LET(progress.generation, journal_.commit(ended_, begun));
     ended_.clear();

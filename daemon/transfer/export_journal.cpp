@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/transfer/export_journal.hpp"
 
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,8 @@ constexpr const char* kSchema =
     " generation INTEGER NOT NULL DEFAULT 0, is_failed INTEGER NOT NULL DEFAULT 0, outcome BLOB) STRICT;"
     "CREATE INDEX unfinished ON blob(idx) WHERE generation=0;"
     "CREATE TABLE begun(idx INTEGER NOT NULL, generation INTEGER NOT NULL, etag TEXT NOT NULL, hashes BLOB NOT NULL,"
+    // No path has a line break.
+    " sides TEXT NOT NULL,"
     " PRIMARY KEY(idx, generation)) STRICT;"
     "CREATE TABLE known(generation INTEGER NOT NULL) STRICT; INSERT INTO known VALUES(0);";
 
@@ -173,10 +176,12 @@ Result<std::uint64_t> ExportJournal::commit(const std::vector<ExportOutcome>& en
         // The last checkpoint but one is of no use once there is a newer one; which of the two counts is not known here.
         DRAY_LET(Statement forget, database_.prepare("DELETE FROM begun WHERE generation<?1"));
         DRAY_TRY(forget.bind(generation - 1).run());
-        DRAY_LET(Statement begin, database_.prepare("INSERT INTO begun(idx, generation, etag, hashes) VALUES(?1,?2,?3,?4)"));
-        for (const ExportPart& part : begun)
+        DRAY_LET(Statement begin, database_.prepare("INSERT INTO begun(idx, generation, etag, hashes, sides) VALUES(?1,?2,?3,?4,?5)"));
+        for (const ExportPart& part : begun) {
+            const std::string sides = fmt::format("{}", fmt::join(part.sides, "\n"));
             DRAY_TRY(begin.bind(part.index).bind(generation).bind(part.etag)
-                         .bind(std::as_bytes(std::span(part.hashes))).run());
+                         .bind(std::as_bytes(std::span(part.hashes))).bind(sides).run());
+        }
         return {};
     };
     DRAY_TRY(database_.transaction(body));
@@ -195,7 +200,7 @@ Result<void> ExportJournal::go_back_to(std::uint64_t generation) {
 }
 
 Result<std::vector<ExportPart>> ExportJournal::begun() const {
-    DRAY_LET(Statement query, database_.prepare("SELECT idx, etag, hashes FROM begun JOIN known USING(generation)"));
+    DRAY_LET(Statement query, database_.prepare("SELECT idx, etag, hashes, sides FROM begun JOIN known USING(generation)"));
     std::vector<ExportPart> parts;
     for (;;) {
         DRAY_LET(const bool is_there, query.step());
@@ -203,6 +208,12 @@ Result<std::vector<ExportPart>> ExportJournal::begun() const {
             return parts;
         const std::vector<std::byte> bytes = query.bytes(2);
         ExportPart part{query.unsigned_number(0), query.text(1), std::vector<Md5Hash>(bytes.size() / sizeof(Md5Hash))};
+        const std::string sides = query.text(3);
+        for (std::size_t begin = 0; begin < sides.size();) {
+            const std::size_t end = std::min(sides.find('\n', begin), sides.size());
+            part.sides.push_back(sides.substr(begin, end - begin));
+            begin = end + 1;
+        }
         std::ranges::copy(std::span(bytes).first(part.hashes.size() * sizeof(Md5Hash)),
                           std::as_writable_bytes(std::span(part.hashes)).begin());
         parts.push_back(std::move(part));

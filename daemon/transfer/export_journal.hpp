@@ -2,7 +2,7 @@
 //
 // What one drive of an export is to get, and what of it is there: an SQLite file beside the state file of the filling. Rows are
 // true as of a generation; the drive's last checkpoint says which one counts. One thread.
-#pragma once
+#pragma once  // NOLINTBEGIN(readability-redundant-member-init): whoever names some members may leave the others out.
 
 #include <cstdint>
 #include <functional>
@@ -50,6 +50,8 @@ struct ExportPart {
     std::string etag;
     /// Of its first pieces.
     std::vector<Md5Hash> hashes;
+    /// Metadata and properties files that were made for it already, as paths on the drive.
+    std::vector<std::string> sides{};
 };
 
 class ExportJournal {
@@ -94,4 +96,4 @@ private:
     Statement add_;
 };
 
-}  // namespace dray::transfer
+}  // namespace dray::transfer, NOLINTEND(readability-redundant-member-init)

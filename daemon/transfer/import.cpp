@@ -32,9 +32,6 @@ constexpr std::size_t kMaxAwaited = 64;
 constexpr std::size_t kMaxPiecesAwaited = 20'000;
 constexpr Bytes kSyncBytes = 64 * kMiB;
 constexpr auto kSyncInterval = std::chrono::seconds(1);
-/// A file system may stamp a rename with a coarser clock than the one the intent was taken from.
-constexpr Microseconds kStampSlack = std::chrono::seconds(1);
-
 BlobOutcome outcome_of_path(ErrorKind kind) {
     return kind == ErrorKind::LimitReached ? BlobOutcome::FileNameTooLong : BlobOutcome::FileNameInvalid;
 }

@@ -46,6 +46,8 @@ Error of_store(const Error& error);
 /// Whether a store that fails so has nothing against other blobs. Denied may be either: check() tells.
 bool is_about_one_blob(ErrorKind kind);
 
+/// A file system may stamp a rename with a coarser clock than the one the intent was taken from.
+inline constexpr Microseconds kStampSlack = std::chrono::seconds(1);
 inline constexpr Microseconds kRemovalLimit = std::chrono::seconds(3);
 
 class Import {

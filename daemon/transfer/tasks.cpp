@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "daemon/base/digest.hpp"
 #include "daemon/base/file.hpp"
 #include "daemon/format/copy_log.hpp"
 #include "daemon/transfer/group_access.hpp"
@@ -219,6 +220,72 @@ private:
     std::unique_ptr<Journal> journal_;
 };
 
+/// It is gone, or of a kind that no import of ours could have made.
+bool is_not_ours(ErrorKind kind) { return kind == ErrorKind::NotFound || is_about_one_blob(kind); }
+
+/// Whether the store's blob has the content that the manifest says. A hole is none: only whole blobs are looked for here.
+Result<bool> has_content(store::BlobStore& store, const BlobName& name, const format::ManifestBlob& blob) {
+    std::vector<std::byte> content;
+    for (const format::ManifestPiece& piece : blob.pieces) {
+        Digest digest(DigestKind::Md5);
+        for (Bytes done = 0; done < piece.length; done += content.size()) {
+            content.resize(static_cast<std::size_t>(std::min<Bytes>(kMiB, piece.length - done)));
+            const Result<void> read = store.read(name, piece.offset + done, content, {}, {});
+            if (!read && is_not_ours(read.error().kind()))
+                return false;
+            if (!read)
+                return fail(Error(read.error()));
+            digest.update(content);
+        }
+        if (!std::ranges::equal(digest.finish(), piece.hash))
+            return false;
+    }
+    return true;
+}
+
+/// Whether the commit that this intent was for came to be, and nobody has heard of it (rules.md 15).
+Result<bool> was_committed(const Intent& intent, std::uint64_t index, const format::ManifestBlob& blob, const Journal& journal,
+                           store::BlobStore& store) {
+    const Result<BlobName> name = parse_blob_path(intent.name);
+    if (!name)
+        return false;
+    const Result<store::BlobStatus> found = store.stat(*name);
+    if (!found && is_not_ours(found.error().kind()))
+        return false;
+    if (!found)
+        return fail(Error(found.error()));
+    if (store.tells_uploads())
+        return found->upload_id == upload_id(journal, index);
+    if (found->length != blob.length || found->modified + kStampSlack < intent.time)
+        return false;
+    return has_content(store, *name, blob);
+}
+
+/// What was published in the last moment is in the store, and the log is to say so.
+Result<void> settle_intents(const Spool& spool, Journal& journal, store::BlobStore& store) {
+    DRAY_TRY(spool.walk([&](std::uint64_t index, format::ManifestBlob&& blob) -> Result<void> {
+        DRAY_LET(const std::optional<BlobRecord> known, journal.blob(index));
+        DRAY_LET(const std::optional<Intent> intent, journal.intent(index));
+        if (known || !intent)
+            return {};
+        DRAY_LET(const bool is_ours, was_committed(*intent, index, blob, journal, store));
+        if (!is_ours)
+            return {};
+        BlobRecord record;
+        record.index = index;
+        record.bytes_succeeded = bytes_of(blob);
+        if (intent->name != blob.blob_path) {
+            record.name = intent->name;
+            record.disposition = format::DispositionOutcome::Renamed;
+        } else if (intent->replaces) {
+            record.disposition = format::DispositionOutcome::Overwritten;
+        }
+        journal.record_blob(std::move(record));
+        return {};
+    }));
+    return journal.flush();
+}
+
 Result<Report> abandon(const Surroundings& around) {
     const Task& task = around.task;
     if (!task.plan_directory.empty())
@@ -242,6 +309,7 @@ Result<Report> abandon(const Surroundings& around) {
     }
     DRAY_LET(Journal::Opened opened,
              Journal::open(task.directory, binding_of(around, task.volume_id, *store), around.clock));
+    DRAY_TRY(settle_intents(*spool, *opened.journal, *store));
     DRAY_LET(const std::vector<Upload> uploads, opened.journal->uploads(true));
     DRAY_TRY(throw_away(uploads, *store));
     DRAY_LET(const Summary summary, reports.write_logs(*spool, *opened.journal, status));

@@ -178,8 +178,9 @@ class MaliciousDrive(Malice):
     def test_what_it_may_say_is_only_believed_as_far_as_it_is_right(self):
         with MaliceLab() as lab:
             commands = ["undone", "change", "size-huge", "size-other", "size-refused", "gone"]
-            self.run_beside(lab, commands, until=lambda command: lab.drive(command, command, "CopyStatus") not in
-                            ("", "Unlocking", "Verifying"))
+            # One that has ended waits with its log for the store, which is held.
+            self.run_beside(lab, commands, until=lambda command: f"drive {command}: its device did not answer" in lab.log()
+                            or lab.drive(command, command, "CopyStatus") not in ("", "Unlocking", "Verifying"))
             blobs = lab.blobs()
             for command, status, is_there in (("undone", "CompletedWithErrors", False), ("size-huge", "Completed", True),
                                               ("size-other", "Completed", True),

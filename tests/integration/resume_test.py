@@ -75,6 +75,7 @@ class Resume(unittest.TestCase):
             lab.unplug("X")
             lab.points.let_go()
             lab.wait_job("job-x", "State", "Completed")
+            lab.wait(lambda: lab.states["/org/dray1/job/job_2dx/drive/X"][-1] == "ShippedBack", "the monitor to have seen the end")
             self.assertEqual(lab.states["/org/dray1/job/job_2dx/drive/X"],
                              ["Specified", "Received", "Transferring", "Received", "CompletedMoreInfo", "ShippedBack"])
             self.assertEqual(lab.drive("job-x", "X", "CopyStatus"), "Cancelled")

@@ -19,7 +19,7 @@ MASTER_KEY = b"dray test master key, 32 bytes!!"
 # The latest date in the dump.
 DUMPED = 1795549845331062
 TIMES = {"job": ("created", "shipped", "completed", "expires"), "drive": ("started", "finished", "overdue")}
-KNOWN_VERSION = 3
+KNOWN_VERSION = 4
 
 
 def give_to_drayd(path):

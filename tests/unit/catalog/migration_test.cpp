@@ -139,23 +139,29 @@ TEST_F(Migration, LeavesTheOldOneWholeWhenAStepFails) {
     EXPECT_FALSE(database->prepare("SELECT * FROM clock")) << "nothing of the step is left";
 }
 
-TEST_F(Migration, ACatalogOfVersionTwoIsBroughtUpToDateAsWell) {
-    for (const char* suffix : {"", "-wal", "-shm"})
-        fs::remove(path() + suffix);
-    {
-        Result<Database> database = Database::open(path());
-        ASSERT_TRUE(database->execute(text_of(fs::path(DRAY_TEST_DATA) / "catalog-version-2.sql").c_str()));
+TEST_F(Migration, CatalogsOfVersionsTwoAndThreeAreBroughtUpToDateAsWell) {
+    for (const std::string version : {"2", "3"}) {
+        SCOPED_TRACE("version " + version);
+        for (const char* suffix : {"", "-wal", "-shm"})
+            fs::remove(path() + suffix);
+        {
+            Result<Database> database = Database::open(path());
+            const std::string dump = text_of(fs::path(DRAY_TEST_DATA) / ("catalog-version-" + version + ".sql"));
+            ASSERT_TRUE(database->execute(dump.c_str()));
+        }
+        const std::string before = content_of(path());
+        const auto opened = Catalog::open(path());
+        ASSERT_TRUE(opened) << opened.error().text();
+        EXPECT_EQ(content_of(path()), before);
+        EXPECT_EQ(version_of(path()), std::to_string(kCatalogVersion));
+        EXPECT_EQ(version_of(path() + ".version-" + version), version);
+        EXPECT_EQ((*opened)->load_clock()->last_seen, from_usec(1795549845331062));
+        const std::vector<Job> jobs = (*opened)->load().value();
+        ASSERT_EQ(jobs.size(), 4U);
+        EXPECT_EQ(jobs.at(0).drives.at(0).partition, version == "2" ? 0U : 2U);
+        EXPECT_EQ(jobs.at(0).selection + jobs.at(0).list_blob, "");
+        EXPECT_FALSE(jobs.at(0).drives.at(0).may_overwrite || jobs.at(0).drives.at(0).is_key_read);
     }
-    const std::string before = content_of(path());
-    const auto opened = Catalog::open(path());
-    ASSERT_TRUE(opened) << opened.error().text();
-    EXPECT_EQ(content_of(path()), before);
-    EXPECT_EQ(version_of(path()), std::to_string(kCatalogVersion));
-    EXPECT_EQ(version_of(path() + ".version-2"), "2");
-    EXPECT_EQ((*opened)->load_clock()->last_seen, from_usec(1795549845331062));
-    const std::vector<Job> jobs = (*opened)->load().value();
-    ASSERT_EQ(jobs.size(), 4U);
-    EXPECT_EQ(jobs.at(0).drives.at(0).partition, 0U) << "the first for data, as it was";
 }
 
 // What is deleted must be gone, and the copy has it, too.

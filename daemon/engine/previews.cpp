@@ -98,8 +98,9 @@ void JobEngine::State::preview_ended(std::uint64_t number) {
         DRAY_LET(const std::string text, read_file(preview->directory + "/preview.json", transfer::kMaxPreview));
         return make_sealed_memfd("dray-preview", std::as_bytes(std::span(text)));
     };
-    preview->done(result());
+    Result<FileDescriptor> answer = result();
     remove_directory(preview->directory);
+    preview->done(std::move(answer));
 }
 
 }  // namespace dray

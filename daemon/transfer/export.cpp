@@ -92,7 +92,8 @@ Result<CopyEnd> Export::run(const std::optional<drive::Resumed>& resumed) {
     }
     if (control_.is_stopping())
         return CopyEnd::Stopped;
-    return control_.is_draining_to(DrainMode::Blob) && has_next_ ? CopyEnd::Drained : CopyEnd::Done;
+    DRAY_LET(const std::optional<ExportEntry> left, journal_.next(0));
+    return is_cut_short_ || left ? CopyEnd::Drained : CopyEnd::Done;
 }
 
 /// What was open goes on if its blob is still the one that was read; what nobody knows any more is taken away.
@@ -174,7 +175,7 @@ Result<void> Export::wait() {
 // -- blobs
 
 Result<void> Export::begin_more() {
-    while (has_next_ && !free_files_.empty() && !control_.is_draining_to(DrainMode::Blob)) {
+    while (has_next_ && !free_files_.empty() && !control_.is_draining_to(DrainMode::Blob) && ahead() < ring_.size()) {
         DRAY_LET(std::optional<ExportEntry> entry, journal_.next(next_index_));
         has_next_ = entry.has_value();
         if (!entry)
@@ -191,6 +192,18 @@ Result<void> Export::begin_more() {
         look(work);
     }
     return {};
+}
+
+/// Of the blobs in hand, what is still to be asked for. More of them than fill the ring would only be more to bring to an end.
+Bytes Export::ahead() const {
+    Bytes bytes = 0;
+    for (const auto& [index, work] : works_) {
+        if (work->pieces.empty())
+            bytes += work->step == Step::Looking ? work->entry.length : 0;
+        for (std::size_t i = work->next_piece; i < work->pieces.size() && bytes < ring_.size(); ++i)
+            bytes += work->pieces[i].length;
+    }
+    return bytes;
 }
 
 void Export::look(const std::shared_ptr<Work>& work) {
@@ -409,6 +422,7 @@ void Export::settle(const std::shared_ptr<Work>& work) {
                 if (write_sides(work))
                     work->step = Step::Ending;
             } else if (is_given_up) {
+                is_cut_short_ = true;
                 work->failure = BlobOutcome::Failed;
                 end(work);
             }

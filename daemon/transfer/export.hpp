@@ -114,6 +114,7 @@ private:
 
     // Blobs.
     Result<void> begin_more();
+    Bytes ahead() const;
     void look(const std::shared_ptr<Work>& work);
     static Result<Looked> look_at(store::BlobStore& store, const ExportEntry& entry, bool has_changed, const std::stop_token& stop);
     void looked(const std::shared_ptr<Work>& work, Result<Looked> looked);
@@ -155,6 +156,8 @@ private:
     std::set<std::string> directories_;
     std::uint64_t next_index_ = 0;
     bool has_next_ = true;
+    /// A blob was given up because the drive is drained.
+    bool is_cut_short_ = false;
     std::vector<drive::Request> batch_;
     std::deque<Pending> pending_;
     unsigned fetching_ = 0;

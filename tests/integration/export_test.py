@@ -312,7 +312,13 @@ class Interrupted(Drives):
         while sum(hit.values()) < kills:
             lab, files = self.lab_in_mid_export(rng)
             lab.plug("OUT")
+            done = 0
             while lab.drive("job", "OUT", "State") != "ShippedBack" and sum(hit.values()) < kills:
+                # Three in a row before anything new is written would end the drive (rules.md 9).
+                if sum(hit.values()) % 2 == 0:
+                    lab.wait(lambda: lab.drive("job", "OUT", "BytesDone") > done or
+                             lab.drive("job", "OUT", "State") == "ShippedBack", "the copy to come further")
+                    done = lab.drive("job", "OUT", "BytesDone")
                 time.sleep(rng.random() * 0.8)
                 program = rng.choice(sorted(hit))
                 if lab.drive("job", "OUT", "State") != "Transferring":

@@ -155,34 +155,34 @@ using Names = std::vector<std::string>;
 
 TEST_F(Planned, EachDriveTakesLargestFirstWhatStillFits) {
     const auto plan = open();
-    fill(*plan, {blob_of("c/small", 10 * kMiB), blob_of("c/large", 60 * kMiB), blob_of("c/middle", 50 * kMiB),
-                 blob_of("c/huge", 200 * kMiB), blob_of("c/tiny", 0)});
+    fill(*plan, {blob_of("cat/small", 10 * kMiB), blob_of("cat/large", 60 * kMiB), blob_of("cat/middle", 50 * kMiB),
+                 blob_of("cat/huge", 200 * kMiB), blob_of("cat/tiny", 0)});
     const DriveRoom room{102 * kMiB, kGiB};
     const auto first = plan->assign("A", room);
     ASSERT_TRUE(first) << first.error().text();
-    EXPECT_EQ(names_of(*plan, "A"), (Names{"c/large", "c/small", "c/tiny"}));
+    EXPECT_EQ(names_of(*plan, "A"), (Names{"cat/large", "cat/small", "cat/tiny"}));
     EXPECT_EQ(first->blobs, 3U);
     EXPECT_EQ(first->bytes, 70 * kMiB);
     EXPECT_GT(first->occupied.content, 70 * kMiB);
     EXPECT_LE(first->occupied.content, room.content);
     EXPECT_EQ(plan->assign("B", room)->blobs, 1U);
-    EXPECT_EQ(names_of(*plan, "B"), (Names{"c/middle"}));
+    EXPECT_EQ(names_of(*plan, "B"), (Names{"cat/middle"}));
     EXPECT_EQ(plan->assign("C", room)->blobs, 0U);
-    EXPECT_EQ(names_of(*plan, ""), (Names{"c/huge"}));
+    EXPECT_EQ(names_of(*plan, ""), (Names{"cat/huge"}));
 }
 
 TEST_F(Planned, WhatADriveHasIsItsOwnForGood) {
     {
         const auto plan = open();
         EXPECT_FALSE(*plan->is_complete());
-        fill(*plan, {blob_of("c/a", 50 * kMiB), blob_of("c/b", 40 * kMiB)});
+        fill(*plan, {blob_of("cat/a", 50 * kMiB), blob_of("cat/b", 40 * kMiB)});
         ASSERT_TRUE(plan->assign("A", {60 * kMiB, kGiB}));
     }
     const auto plan = open();
     EXPECT_TRUE(*plan->is_complete());
     // Even if it turns out to be smaller, or larger.
     EXPECT_EQ(plan->assign("A", {10 * kMiB, kGiB})->blobs, 1U);
-    EXPECT_EQ(names_of(*plan, "A"), (Names{"c/a"}));
+    EXPECT_EQ(names_of(*plan, "A"), (Names{"cat/a"}));
     EXPECT_EQ(plan->assign("A", {200 * kMiB, kGiB})->blobs, 2U);
 }
 
@@ -190,7 +190,7 @@ TEST_F(Planned, AListThatWasNotFinishedIsNone) {
     {
         const auto plan = open();
         ASSERT_TRUE(plan->begin());
-        ASSERT_TRUE(plan->add(blob_of("c/a", 1)));
+        ASSERT_TRUE(plan->add(blob_of("cat/a", 1)));
     }
     const auto plan = open();
     EXPECT_FALSE(*plan->is_complete());
@@ -199,7 +199,7 @@ TEST_F(Planned, AListThatWasNotFinishedIsNone) {
 
 TEST_F(Planned, TheManifestsLimitIsKeptToo) {
     const auto plan = open();
-    fill(*plan, {blob_of("c/a", kMiB), blob_of("c/b", 0), blob_of("c/c", 0)});
+    fill(*plan, {blob_of("cat/a", kMiB), blob_of("cat/b", 0), blob_of("cat/c", 0)});
     const auto share = plan->assign("A", {kGiB, 1000});
     EXPECT_EQ(share->blobs, 1U);
     EXPECT_LE(share->occupied.manifest, 1000U);
@@ -208,21 +208,21 @@ TEST_F(Planned, TheManifestsLimitIsKeptToo) {
 
 TEST_F(Planned, WhatNoDriveCanTakeIsLeftWithAReason) {
     const auto plan = open();
-    store::BlobStatus archived = blob_of("c/cold", 5);
+    store::BlobStatus archived = blob_of("cat/cold", 5);
     archived.is_archived = true;
     constexpr Bytes kLongest = 16 * 1024 * kGiB - 4096;
-    fill(*plan, {archived, blob_of("c/dir/", 1), blob_of("c/long", kLongest), blob_of("c/longer", kLongest + 1)});
+    fill(*plan, {archived, blob_of("cat/dir/", 1), blob_of("cat/long", kLongest), blob_of("cat/longer", kLongest + 1)});
     EXPECT_EQ(plan->assign("A", {20 * 1024 * kGiB, kGiB})->blobs, 1U);
-    EXPECT_EQ(names_of(*plan, "A"), (Names{"c/long"}));
+    EXPECT_EQ(names_of(*plan, "A"), (Names{"cat/long"}));
     std::map<std::string, std::string> problems;
     EXPECT_TRUE(plan->each_left([&](const ExportPlan::Blob& blob) -> Result<void> {
         problems[blob.name.path()] = blob.problem;
         return {};
     }));
     EXPECT_EQ(problems.size(), 3U);
-    EXPECT_NE(problems["c/cold"].find("archived"), std::string::npos);
-    EXPECT_NE(problems["c/dir/"].find("ends in /"), std::string::npos);
-    EXPECT_NE(problems["c/longer"].find("more than a file"), std::string::npos);
+    EXPECT_NE(problems["cat/cold"].find("archived"), std::string::npos);
+    EXPECT_NE(problems["cat/dir/"].find("ends in /"), std::string::npos);
+    EXPECT_NE(problems["cat/longer"].find("more than a file"), std::string::npos);
 }
 
 TEST_F(Planned, TheRoomOfADriveIsLessThanItsSizeAndNeverMore) {
@@ -242,7 +242,7 @@ TEST_F(Planned, ManyBlobsOverManyDrives) {
     const auto plan = open();
     std::vector<store::BlobStatus> blobs;
     for (int i = 0; i < 3000; ++i)
-        blobs.push_back(blob_of("c/d" + std::to_string(i % 50) + "/f" + std::to_string(i), random() % (20 * kMiB)));
+        blobs.push_back(blob_of("cat/d" + std::to_string(i % 50) + "/f" + std::to_string(i), random() % (20 * kMiB)));
     fill(*plan, blobs);
     const DriveRoom room{kGiB, kGiB};
     std::uint64_t taken = 0;

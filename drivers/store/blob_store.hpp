@@ -174,8 +174,9 @@ public:
     /// What the blob is made of, in order, each with offset, length and, of blocks, the id: the blocks that were committed, or
     /// those ranges of a page blob that have content (the others read as zeros). Nothing where the store keeps no such thing, or
     /// not of this blob: it is in one piece then. NotFound. Busy: as read().
-    virtual Result<std::optional<std::vector<Piece>>> pieces(const BlobName& /*name*/, const std::string& /*if_match*/,
-                                                             std::stop_token /*stop*/) {
+    virtual Result<std::optional<std::vector<Piece>>> pieces(
+        const BlobName& /*name*/, const std::string& /*if_match*/,
+        std::stop_token /*stop*/) {  // NOLINT(performance-unnecessary-value-param): as all that can be stopped
         return std::nullopt;
     }
 

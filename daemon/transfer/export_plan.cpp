@@ -17,7 +17,7 @@ constexpr Bytes kInode = 256;
 /// LUKS2 with its two headers and key slots.
 constexpr Bytes kVolumeHeader = 16 * kMiB;
 /// An ext4's longest file with blocks of 4 KiB.
-constexpr Bytes kMaxFile = 16 * 1024 * kGiB - kBlock;
+constexpr Bytes kMaxFile = Bytes{16} * 1024 * kGiB - kBlock;
 constexpr Bytes kPiece = 4 * kMiB;
 /// Of the manifest's XML: head and end; a blob without its paths; a piece.
 constexpr Bytes kManifestFrame = 512;

@@ -60,7 +60,7 @@ void ClusterReader::add_notice(std::string_view sentence) {
 
 Result<void> ClusterReader::start(FatTable table, std::unique_ptr<DirectoryRules> rules, const FileRecord& root,
                                   Bytes fixed_root) {
-    table_.emplace(table);
+    table_.emplace(std::move(table));
     rules_ = std::move(rules);
     root_ = root;
     fixed_root_ = fixed_root;
